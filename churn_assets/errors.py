@@ -1,0 +1,50 @@
+"""Every error that churn_assets raises on purpose.
+
+    ChurnAssetsError
+    ├── SpecError        a pipeline's YAML is wrong           (also a ValueError)
+    ├── MonthError       a text is no month, or out of range  (also a ValueError)
+    ├── SourceError      raw data could not be read           (also an OSError)
+    ├── MissingMonth     a window's month isn't in the lake   (also a LookupError)
+    ├── LakeError        a table in the lake can't be used    (also a RuntimeError)
+    ├── QualityError     data breaks the rules it must keep   (also a ValueError)
+    ├── LearningError    a model can't be trained or applied  (also a RuntimeError)
+    └── SettingsError    the installation is set up wrongly   (also a ValueError)
+
+A message reads: what happened to what, what was expected, what was found, what to do.
+"""
+
+
+class ChurnAssetsError(Exception):
+    """The root of all errors that churn_assets raises on purpose."""
+
+
+class SpecError(ChurnAssetsError, ValueError):
+    """A pipeline's specification is wrong; the message lists every finding."""
+
+
+class MonthError(ChurnAssetsError, ValueError):
+    """A text is no month of the form YYYY-MM, or a month lies outside the pipeline's range."""
+
+
+class SourceError(ChurnAssetsError, OSError):
+    """Raw data could not be read from its source; nothing was ingested."""
+
+
+class MissingMonth(ChurnAssetsError, LookupError):
+    """A month that a stage must read isn't in the lake."""
+
+
+class LakeError(ChurnAssetsError, RuntimeError):
+    """A table in the lake is damaged, or was asked for something that it doesn't hold."""
+
+
+class QualityError(ChurnAssetsError, ValueError):
+    """Data breaks the rules that it must keep for the work to go on."""
+
+
+class LearningError(ChurnAssetsError, RuntimeError):
+    """A model can't be trained on, or applied to, the data that it was given."""
+
+
+class SettingsError(ChurnAssetsError, ValueError):
+    """The installation is set up wrongly."""
