@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import total_ordering
-from typing import Literal
+from typing import Literal, overload
 
 from churn_assets.errors import MonthError
 
@@ -73,8 +73,12 @@ class Month:
         year, rest = divmod(self.ordinal + months, 12)
         return Month(year, rest + 1)
 
-    def __sub__(self, other: Month) -> int:
-        return self.ordinal - other.ordinal
+    @overload
+    def __sub__(self, other: Month) -> int: ...
+    @overload
+    def __sub__(self, other: int) -> Month: ...
+    def __sub__(self, other: Month | int) -> Month | int:
+        return self.ordinal - other.ordinal if isinstance(other, Month) else self + -other
 
     def __lt__(self, other: Month) -> bool:
         return self.ordinal < other.ordinal
@@ -89,3 +93,171 @@ class Month:
 def month_range(first: Month, last: Month) -> tuple[Month, ...]:
     """The months from ``first`` to ``last``, both included, ascending; none if ``last`` is the earlier one."""
     return tuple(first + i for i in range(last - first + 1))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The months of ``table`` that ``reader`` must read to make its own ``month``, ascending.
+
+    Only a ``Calendar`` makes windows, and the lake hands out nothing but windows.
+    """
+
+    reader: str
+    month: Month
+    table: str
+    months: tuple[Month, ...]
+
+    def __iter__(self) -> Iterator[Month]:
+        return iter(self.months)
+
+
+SplitKind = Literal["out_of_time", "holdout", "none"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which months a dataset trains, calibrates and validates on.
+
+    ``kind`` is ``out_of_time`` (later months judge earlier ones), ``holdout`` (too little history: customers of
+    ``validate`` are divided) or ``none`` (no mature label yet; ``months_needed`` says for how much longer). An empty
+    ``calibrate`` asks for cross-fitting on the fit months. ``purged`` are months left out by the purge gap, and
+    ``immature`` those whose label can't be known yet.
+    """
+
+    kind: SplitKind
+    fit: tuple[Month, ...] = ()
+    calibrate: tuple[Month, ...] = ()
+    validate: tuple[Month, ...] = ()
+    purged: tuple[Month, ...] = ()
+    immature: tuple[Month, ...] = ()
+    months_needed: int = 0
+
+    @property
+    def months(self) -> tuple[Month, ...]:
+        """All months whose rows the dataset holds, ascending."""
+        return tuple(sorted({*self.fit, *self.calibrate, *self.validate}))
+
+    def part_of(self, month: Month) -> str:
+        """``fit``, ``calibrate``, ``validate``, or ``fit+validate`` where customers of one month are divided."""
+        if self.kind == "holdout":
+            return "fit+validate"
+        parts = {"fit": self.fit, "calibrate": self.calibrate, "validate": self.validate}
+        return next(name for name, months in parts.items() if month in months)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """What each stage of one pipeline may read.
+
+    Args:
+        start: the pipeline's first month; no window reaches behind it.
+        end: its last month, or None while it goes on.
+        horizon: months h after a snapshot in which leaving counts; 0 where a label stands in its own month's row.
+        lookback: months k that features look back.
+        training_months: how many months of snapshots a model trains on at the most.
+        split: ``holdout`` divides customers even where history would allow an out-of-time split.
+    """
+
+    start: Month
+    end: Month | None = None
+    horizon: int = 1
+    lookback: int = 3
+    training_months: int = 12
+    split: Literal["out_of_time", "holdout"] = "out_of_time"
+
+    def check(self, month: Month) -> Month:
+        """``month`` itself, if the pipeline has it.
+
+        Raises:
+            MonthError: ``month`` lies before the start or after the end.
+        """
+        if month < self.start or (self.end is not None and month > self.end):
+            last = f" to {self.end}" if self.end else " on"
+            raise MonthError(f"expected a month from {self.start}{last}, found {month}.")
+        return month
+
+    def trailing(self, month: Month, back: int) -> tuple[Month, ...]:
+        """``month`` and the ``back`` months before it, as far as the pipeline reaches."""
+        return month_range(max(self.start, month - back), month)
+
+    def label_months(self, snapshot: Month) -> tuple[Month, ...]:
+        """The months in which leaving makes the label of ``snapshot``: j+1..j+h, or j itself at horizon 0."""
+        return month_range(snapshot + 1, snapshot + self.horizon) if self.horizon else (snapshot,)
+
+    def is_mature(self, snapshot: Month, at: Month) -> bool:
+        """Whether the label of ``snapshot`` may be known at the end of ``at``."""
+        return snapshot + self.horizon <= at
+
+    def matured_by(self, month: Month) -> Month | None:
+        """The snapshot whose label becomes known at the end of ``month``, if the pipeline had begun by then."""
+        snapshot = month - self.horizon
+        return snapshot if snapshot >= self.start else None
+
+    def split_of(self, month: Month) -> Split:
+        """The split of the dataset that is made at the end of ``month``."""
+        validation = self.matured_by(month)
+        if validation is None:
+            return Split("none", immature=month_range(self.start, month),
+                         months_needed=self.start + self.horizon - month)
+        immature = month_range(validation + 1, month)
+        last = validation - self.horizon
+        training = month_range(max(self.start, last + 1 - self.training_months), last)
+        if self.split == "holdout" or self.horizon == 0 or not training:
+            return Split("holdout", fit=(validation,), validate=(validation,), immature=immature)
+        fit = tuple(j for j in training if j <= last - self.horizon)
+        return Split(
+            "out_of_time",
+            fit=fit or training,
+            calibrate=(last,) if fit else (),
+            validate=(validation,),
+            purged=tuple(j for j in month_range(training[0], validation - 1) if j > last or (fit and fit[-1] < j < last)),
+            immature=immature,
+        )
+
+    def windows(self, reader: str, month: Month) -> tuple[Window, ...]:
+        """Every window that ``reader`` reads to make ``month``."""
+        return tuple(
+            Window(reader, month, table, months) for table, months in self._reads(reader, month).items() if months
+        )
+
+    def window(self, reader: str, month: Month, table: str) -> Window:
+        """The months of ``table`` that ``reader`` reads to make ``month``; possibly none."""
+        return Window(reader, month, table, self._reads(reader, month)[table])
+
+    def readers(self, table: str, month: Month, until: Month) -> tuple[tuple[str, Month], ...]:
+        """The stages and months, up to ``until``, that read ``table`` of ``month`` themselves."""
+        return tuple(
+            (reader, later)
+            for reader in STAGES
+            for later in month_range(month, until)
+            if month in self._reads(reader, later).get(table, ())
+        )
+
+    def _reads(self, reader: str, month: Month) -> dict[str, tuple[Month, ...]]:
+        split = self.split_of(month)
+        matured = self.matured_by(month)
+        before = (month - 1,) if month > self.start else ()
+        return {
+            "raw_data": {},
+            "validated_data": {"raw_data": (month,)},
+            "features": {"validated_data": self.trailing(month, self.lookback)},
+            "feature_store": {"features": (month,)},
+            "versioned_dataset": {
+                "features": split.months,
+                "validated_data": tuple(sorted({k for j in split.months for k in self.label_months(j)})),
+            },
+            "model": {"versioned_dataset": (month,), "promotions": before},
+            "predictions": {"features": (month,), "promotions": (month,)},
+            "monitoring": {
+                "features": (month,),
+                "promotions": (month,),
+                "predictions": tuple(sorted({month} | ({matured} if matured else set()))),
+                "validated_data": self.label_months(matured) if matured else (),
+            },
+        }[reader]
+
+
+STAGES = (
+    "raw_data", "validated_data", "features", "feature_store", "versioned_dataset", "model", "predictions",
+    "monitoring",
+)  # fmt: skip

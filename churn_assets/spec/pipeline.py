@@ -1,0 +1,163 @@
+"""A whole pipeline's specification, and the rules that span its sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
+from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails
+from typing_extensions import Self
+
+from churn_assets.months import Calendar
+from churn_assets.spec.base import SpecModel, finding, nearest
+from churn_assets.spec.data import FileSourceSpec, LabelSpec, MonthsSpec, SchemaSpec, SourceSpec
+from churn_assets.spec.features import ColumnsFeature, FeatureSpec
+from churn_assets.spec.learning import CandidateSpec, GatesSpec, TrainingSpec
+from churn_assets.spec.operation import AutomationSpec, ValueSpec
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
+
+
+class PipelineSpec(SpecModel):
+    """A churn pipeline, declared.
+
+    Raises:
+        pydantic.ValidationError: with every finding at once, each with its place in the document.
+    """
+
+    name: str = Field("", description="Name of the pipeline; its folder's name if not given.")
+    description: str = "From customer data to a list of customers at risk, month by month."
+    owner: str = Field("team:data", description="team:<name> or an e-mail address.")
+    months: MonthsSpec
+    source: SourceSpec
+    schema_: SchemaSpec = Field(alias="schema")
+    label: LabelSpec = LabelSpec()
+    features: list[FeatureSpec] = Field(min_length=1)
+    training: TrainingSpec = TrainingSpec()
+    candidates: list[CandidateSpec] = Field(min_length=1)
+    gates: GatesSpec = GatesSpec()
+    value: ValueSpec
+    automation: AutomationSpec = AutomationSpec()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name and not _NAME.match(name):
+            raise ValueError(f"expected lower-case letters, digits and _, starting with a letter; found {name!r}.")
+        return name
+
+    @field_validator("owner")
+    @classmethod
+    def _owner(cls, owner: str) -> str:
+        if not (owner.startswith("team:") or "@" in owner):
+            raise ValueError(f"expected team:<name> or an e-mail address, found {owner!r}.")
+        return owner
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _across_sections(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(value, cls):
+            return value
+        findings: list[InitErrorDetails] = []
+        spec = None
+        try:
+            spec = handler(value)
+        except ValidationError as error:
+            findings += [finding(e["loc"], e["msg"], e["input"], e["type"]) for e in error.errors(include_url=False)]
+        sections = dict(spec) if spec else cls._valid_sections(value)
+        findings += _conflicts(sections)
+        if findings or spec is None:
+            raise ValidationError.from_exception_data("churn pipeline", findings)
+        return spec
+
+    @classmethod
+    def _valid_sections(cls, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {}
+        hints, valid = get_type_hints(cls, include_extras=True), {}
+        for name, info in cls.model_fields.items():
+            try:
+                given = value.get(info.alias or name, info.default)
+                valid[name] = TypeAdapter(hints[name]).validate_python(given)
+            except ValidationError:
+                continue
+        return valid
+
+    @property
+    def calendar(self) -> Calendar:
+        """What each stage of this pipeline may read."""
+        return Calendar(
+            start=self.months.start,
+            end=self.months.end,
+            horizon=0 if self.label.kind == "same_row" else self.label.horizon,
+            lookback=max(f.lookback for f in self.features),
+            training_months=self.training.months,
+            split=self.training.split,
+        )
+
+    @property
+    def feature_names(self) -> list[str]:
+        """All features, in the order of the specification."""
+        return [name for feature in self.features for name in feature.names]
+
+
+def _conflicts(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    schema: SchemaSpec | None = sections.get("schema_")
+    if schema:
+        yield from _unknown_operands(schema, sections.get("features") or [])
+        yield from _label_without_column(schema, sections.get("label"))
+        value = sections.get("value")
+        if value and isinstance(value.monthly_value, str) and value.monthly_value not in schema.attributes:
+            hint = nearest(value.monthly_value, list(schema.attributes))
+            yield finding(("value", "monthly_value"), f"no attribute is called {value.monthly_value!r}. {hint}")
+    yield from _twice(sections)
+    yield from _static_file_of_many_months(sections)
+
+
+def _unknown_operands(schema: SchemaSpec, features: list[Any]) -> Iterator[InitErrorDetails]:
+    attributes = schema.attributes
+    known = dict.fromkeys(attributes)
+    numeric = {n for n, c in attributes.items() if c.type in ("integer", "number", "boolean")}
+    for i, feature in enumerate(features):
+        for operand in feature.operands:
+            place = ("features", i, "columns" if isinstance(feature, ColumnsFeature) else feature.kind)
+            if operand not in known or (operand not in attributes and feature.kind != "ratio"):
+                yield finding(place, f"no column is called {operand!r}. {nearest(operand, list(known))}", operand)
+            elif operand not in numeric and feature.kind not in ("columns", "lag"):
+                yield finding(place, f"expected a number, found {operand!r} of type {attributes[operand].type}.")
+        known.update(dict.fromkeys(feature.names))
+        if feature.kind not in ("columns", "lag", "bucket"):
+            numeric.update(feature.names)
+
+
+def _label_without_column(schema: SchemaSpec, label: LabelSpec | None) -> Iterator[InitErrorDetails]:
+    if label and label.kind in ("flag", "same_row") and schema.churned is None:
+        yield finding(
+            ("label", "kind"),
+            f"kind {label.kind} needs a column with role churned, found none. Give one column of the schema "
+            "'role: churned', or use kind absence.",
+        )
+
+
+def _twice(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    names = {
+        "features": [n for f in sections.get("features") or [] for n in f.names],
+        "candidates": [c.name for c in sections.get("candidates") or []],
+    }
+    for section, given in names.items():
+        for name in sorted({n for n in given if given.count(n) > 1}):
+            yield finding((section,), f"{name!r} is declared twice. Give one of the two another name.")
+
+
+def _static_file_of_many_months(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    source, months = sections.get("source"), sections.get("months")
+    if isinstance(source, FileSourceSpec) and months and not re.search(r"\{(month|year|number)\}", source.path):
+        if months.end != months.start:
+            yield finding(
+                ("source", "path"),
+                f"{source.path!r} has no {{month}}, so it is one static table, but the pipeline's months are "
+                f"{months.start} to {months.end or 'open'}. Put {{month}} into the path, or set months.end to "
+                f"{months.start}.",
+            )
