@@ -1,0 +1,51 @@
+"""Labels: who left in the months after a snapshot, and for whom that isn't known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from churn_assets.spec import LabelSpec
+
+LABEL = "label"
+
+
+@dataclass(frozen=True)
+class LaterMonth:
+    """One month of the label window.
+
+    ``rows`` is None for a month that was delivered empty: nothing is known of it. ``quarantined`` are customers whose
+    rows were set aside, of whom nothing is known either.
+    """
+
+    rows: pl.LazyFrame | None
+    quarantined: pl.LazyFrame | None = None
+
+
+def label(customers: pl.LazyFrame, later: Sequence[LaterMonth], spec: LabelSpec, key: str, flag: str | None) -> pl.LazyFrame:
+    """``customers`` with a column ``label``: True for those who left, null where that can't be known.
+
+    A customer has left once any month of the window says so; has stayed only if every month says so.
+    """
+    outcomes = [f"_{i}" for i in range(len(later))]
+    for name, month in zip(outcomes, later, strict=True):
+        customers = customers.join(_outcome(month, spec, key, flag, name), on=key, how="left")
+        if spec.kind == "absence" and month.rows is not None:
+            customers = customers.with_columns(pl.col(name).fill_null(True))
+        if spec.kind == "absence" and month.rows is not None and month.quarantined is not None:
+            unknown = month.quarantined.select(pl.col("customer").alias(key), pl.lit(True).alias("_unknown")).unique()
+            customers = (
+                customers.join(unknown, on=key, how="left")
+                .with_columns(pl.when(pl.col(name) & pl.col("_unknown").is_not_null()).then(None).otherwise(pl.col(name)).alias(name))
+                .drop("_unknown")
+            )  # fmt: skip
+    return customers.with_columns(pl.any_horizontal(outcomes).alias(LABEL)).drop(outcomes)
+
+
+def _outcome(month: LaterMonth, spec: LabelSpec, key: str, flag: str | None, name: str) -> pl.LazyFrame:
+    if month.rows is None:
+        return pl.LazyFrame(schema={key: pl.String, name: pl.Boolean})
+    left = pl.lit(False) if spec.kind == "absence" or flag is None else pl.col(flag)
+    return month.rows.select(key, left.alias(name))
