@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from churn_assets.months import Month
+from churn_assets.spec import FileSourceSpec, PipelineSpec
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,18 @@ class Source(Protocol):
             SourceError: the month can't be read; nothing was ingested.
         """
         ...
+
+
+def open_source(spec: PipelineSpec, data: Path) -> Source:
+    """The source that a pipeline's specification names; relative paths start at ``data``."""
+    if isinstance(spec.source, FileSourceSpec):
+        from churn_assets.sources.file import FileSource
+
+        given = spec.source
+        return FileSource(given.path, data, given.format, given.delimiter, given.encoding)
+    from churn_assets.sources.simulated import SimulatedSource
+
+    simulated = spec.source
+    return SimulatedSource(
+        start=spec.months.start, customers=simulated.customers, seed=simulated.seed, shock=simulated.shock
+    )

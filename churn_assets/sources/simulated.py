@@ -30,6 +30,9 @@ from churn_assets.sources import Delivery
 VERSION: Final = "1"
 """Changes whenever the same configuration would give other rows."""
 
+BATCH_ROWS: Final = 131_072
+EPOCH_ORDINAL: Final = Month(1970, 1).ordinal
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -51,20 +54,27 @@ PAPERLESS_SHARES: Final = np.array([0.54, 0.76, 0.30])  # by internet
 ADD_ON_SHARES: Final = np.array([0.26, 0.45, 0.60])  # by contract, each add-on of an internet customer
 
 # Rows: internet; columns: contract. How customers join, and the mix that joining and leaving settle into.
-ENTRY_MIX: Final = np.array([[0.195, 0.085, 0.040], [0.345, 0.095, 0.030], [0.105, 0.065, 0.040]])
-STEADY_MIX: Final = np.array([[0.195, 0.085, 0.040], [0.345, 0.095, 0.030], [0.105, 0.065, 0.040]])
+ENTRY_MIX: Final = np.array([[0.185, 0.080, 0.040], [0.425, 0.120, 0.040], [0.060, 0.030, 0.020]])
+STEADY_MIX: Final = np.array([[0.177, 0.073, 0.066], [0.226, 0.101, 0.093], [0.147, 0.055, 0.062]])
 # Tenure in months at the deciles 0, 10, ... 100% of the settled base, one row per contract.
-STEADY_TENURE: Final = np.array([[1, 3, 5, 8, 12, 17, 23, 32, 44, 65, 160], [1, 4, 8, 12, 18, 25, 33, 43, 56, 78, 180], [1, 6, 12, 19, 27, 37, 50, 66, 87, 120, 240]], dtype=float)
-STEADY_FRAILTY: Final = np.array([0.0, 0.0, 0.0])  # mean by contract: the frail have left
+STEADY_TENURE: Final = np.array(
+    [
+        [1.0, 3.0, 6.0, 11.0, 18.0, 26.0, 35.0, 45.0, 58.0, 80.0, 160.0],
+        [1.0, 3.0, 6.0, 10.0, 14.0, 20.0, 28.0, 37.0, 50.0, 74.0, 160.0],
+        [1.0, 7.0, 14.0, 20.0, 26.0, 33.0, 41.0, 51.0, 68.0, 95.0, 200.0],
+    ]
+)
+STEADY_FRAILTY: Final = np.array([-0.058, -0.03, -0.025])  # mean by contract: the frail have left
 
 # ---- why they leave: log odds of leaving next month ----
-INTERCEPT: Final = -4.45
+INTERCEPT: Final = -4.46
 TENURE_MONTHS: Final = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 12.0, 24.0])
-TENURE_RATES: Final = np.array([0.0981, 0.0370, 0.0309, 0.0288, 0.0196, 0.0175, 0.0140])
-TENURE_LOG_ODDS: Final = np.log(TENURE_RATES / (1 - TENURE_RATES)) - math.log(0.0140 / 0.9860)
-IN_TERM_LOG_ODDS: Final = np.array([0.0, -0.75, -1.70])  # by contract, before its last month
-RENEWAL_RATES: Final = np.array([0.114, 0.048, 0.040, 0.025])  # first, second, third, later
-RENEWAL_LOG_ODDS: Final = np.log(RENEWAL_RATES / (1 - RENEWAL_RATES)) - math.log(0.0140 / 0.9860)
+TENURE_RATES: Final = np.array([0.0780, 0.0270, 0.0235, 0.0220, 0.0175, 0.0155, 0.0130])
+REFERENCE_LOG_ODDS: Final = math.log(0.0130 / 0.9870)
+TENURE_LOG_ODDS: Final = np.log(TENURE_RATES / (1 - TENURE_RATES)) - REFERENCE_LOG_ODDS
+IN_TERM_LOG_ODDS: Final = np.array([0.0, -0.62, -2.00])  # by contract, before its last month
+RENEWAL_RATES: Final = np.array([0.055, 0.023, 0.019, 0.013])  # first, second, third, later
+RENEWAL_LOG_ODDS: Final = np.log(RENEWAL_RATES / (1 - RENEWAL_RATES)) - REFERENCE_LOG_ODDS
 INTERNET_LOG_ODDS: Final = np.log([1.0, 2.562, 0.431])
 PAYMENT_LOG_ODDS: Final = np.log([1.35, 0.912, 1.0, 1.0])
 PAPERLESS_LOG_ODDS: Final = math.log(1.419)
@@ -72,22 +82,25 @@ SECURITY_LOG_ODDS: Final = math.log(0.728)
 SUPPORT_LOG_ODDS: Final = math.log(0.759)
 SENIOR_LOG_ODDS: Final = math.log(1.24)
 MANY_CALLS: Final = 4
-MANY_CALLS_LOG_ODDS: Final = math.log(2.6)
-CALLS_RISING_LOG_ODDS: Final = 0.18  # per call above the mean of the two months before, up to 4
-COMPLAINT_LOG_ODDS: Final = np.array([math.log(5.5), math.log(3.0), math.log(1.8)])  # this month, one ago, two ago
-USAGE_HALVED_LOG_ODDS: Final = np.array([math.log(3.4), math.log(2.0), math.log(2.0)])  # per halving, by contract
-PRICE_RISE_LOG_ODDS: Final = np.array([5.0, 1.5, 1.5])  # per 100% of rises in the last three months, by contract
+MANY_CALLS_LOG_ODDS: Final = math.log(2.2)
+CALLS_RISING_LOG_ODDS: Final = 0.20  # per call above the mean of the two months before, up to 4
+COMPLAINT_LOG_ODDS: Final = np.array([math.log(10.5), math.log(5.0), math.log(2.6)])  # this month, one ago, two ago
+USAGE_HALVED_LOG_ODDS: Final = np.array([math.log(3.6), math.log(2.2), math.log(2.2)])  # per halving, by contract
+PRICE_RISE_LOG_ODDS: Final = np.array([6.0, 2.0, 2.0])  # per 100% of rises in the last three months, by contract
 FAILURE_LOG_ODDS: Final = 0.55
 FAILURE_AGAIN_LOG_ODDS: Final = 0.50
-ABSENCE_LOG_ODDS: Final = 0.30  # per e-fold of 1 + days since login / 10
+ABSENCE_LOG_ODDS: Final = 0.20  # per e-fold of 1 + days since login / 10
 FRAILTY_SD: Final = 0.30
-# KKBox's monthly rates of 2016-04 to 2017-02 over their mean; March, which its shock hides, is taken as 1.
-SEASON: Final = np.log([1.085, 0.968, 1.0, 1.112, 1.021, 0.959, 0.947, 0.962, 0.997, 0.953, 0.903, 1.109])
+# KKBox's rates of January to December; March, which its shock of 2016 hides, stands at the others' mean.
+SEASON_RATES: Final = np.array(
+    [0.0369, 0.0329, 0.0340, 0.0378, 0.0347, 0.0326, 0.0322, 0.0327, 0.0339, 0.0324, 0.0307, 0.0377]
+)
+SEASON: Final = np.log(SEASON_RATES / SEASON_RATES.mean())
 MONTH_NOISE_SD: Final = 0.04
-SHOCK_LOG_ODDS: Final = np.array([0.75, 0.45, 0.35])  # by contract
+SHOCK_LOG_ODDS: Final = np.array([0.82, 0.50, 0.40])  # by contract
 
 # ---- how they live ----
-JOIN_RATE: Final = 0.0315
+JOIN_RATE: Final = 0.0325
 """Newcomers a month per customer of the first month."""
 GROWTH: Final = 0.002
 """Growth of the number of newcomers per month."""
@@ -98,6 +111,18 @@ SETTLING_MONTHS: Final = 12
 LIST_PRICES: Final = np.array([45.0, 70.0, 20.0])  # by internet
 ADD_ON_PRICE: Final = 5.5
 REPRICING: Final = np.array([0.045, 0.070, 0.030])  # mean yearly rise out of contract, by internet
+FADING_RATES: Final = (0.035, 0.110)
+"""Customers who begin to use less, a month: ordinarily, and after a complaint or a price rise above 6%."""
+COMMIT_RATE: Final = 0.008
+"""Customers without a contract who sign one, a month."""
+RENEW_RATE: Final = 0.70
+"""Ended contracts that are renewed; the rest run on by the month."""
+UPGRADE_RATE: Final = 0.012
+"""DSL customers who move to fibre, a month."""
+DATA_LEVELS: Final = np.array([95.0, 210.0, np.nan])  # by internet
+"""Median GB a month."""
+DISCOUNT_LOST: Final = 0.05
+"""Rise when a contract ends and isn't renewed, on top of the yearly one."""
 FAILURE_RATES: Final = np.array([0.035, 0.040, 0.012, 0.015])  # by payment
 
 
@@ -113,6 +138,7 @@ class Purpose(IntEnum):
     USAGE = 6
     SERVICE = 7
     PAYMENT = 8
+    PRODUCT = 9
 
 
 def _stream(seed: int, month: Month, purpose: Purpose) -> np.random.Generator:
@@ -163,8 +189,8 @@ class _Base:
     def __len__(self) -> int:
         return len(self.number)
 
-    def keep(self, which: Bools) -> _Base:
-        """The customers for whom ``which`` is true."""
+    def rows(self, which: Bools | Ints) -> _Base:
+        """The customers that ``which`` names, as a mask or as positions."""
         return _Base(**{f.name: getattr(self, f.name)[..., which] for f in fields(self)})
 
     def joined_by(self, newcomers: _Base) -> _Base:
@@ -194,9 +220,9 @@ def _newcomers(rng: np.random.Generator, count: int, mix: NDArray[np.float64]) -
     security = online & (rng.random(count) < ADD_ON_SHARES[contract])
     support = online & (rng.random(count) < ADD_ON_SHARES[contract])
     extras = np.where(online, rng.binomial(3, 0.15 + ADD_ON_SHARES[contract] / 2), 0)
-    add_ons = security.astype(np.int64) + support + extras
-    price = (LIST_PRICES[internet] + ADD_ON_PRICE * add_ons) * np.exp(rng.normal(0.0, 0.05, count))
-    data_level = np.where(internet == FIBER, 210.0, 95.0) * np.exp(rng.normal(0.0, 0.5, count) - 0.22 * (age - 1))
+    price = LIST_PRICES[internet] + ADD_ON_PRICE * (security.astype(np.int64) + support + extras)
+    price *= np.exp(rng.normal(0.0, 0.05, count))
+    data_level = DATA_LEVELS[internet] * np.exp(rng.normal(0.0, 0.5, count) - 0.22 * (age - 1))
     zeros, nothing, nobody = np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count, dtype=bool)
     return _Base(
         number=zeros,
@@ -215,7 +241,7 @@ def _newcomers(rng: np.random.Generator, count: int, mix: NDArray[np.float64]) -
         price=np.round(price, 2),
         price_change=nothing,
         total=nothing,
-        data_level=np.where(online, data_level, np.nan),
+        data_level=data_level,
         call_level=330.0 * np.exp(rng.normal(0.0, 0.55, count) + 0.12 * (age - 1)),
         call_need=rng.gamma(1.5, 0.28, count) * np.where(internet == FIBER, 1.25, 0.9),
         frailty=rng.normal(0.0, FRAILTY_SD, count),
@@ -259,8 +285,9 @@ def _founders(seed: int, month: Month, count: int) -> _Base:
 
 def _market_log_odds(seed: int, month: Month, shock: Month | None, contract: Ints) -> Floats:
     """What the month itself does to everyone: season, chance and a competitor's offer."""
-    everyone = SEASON[month.number - 1] + MONTH_NOISE_SD * _stream(seed, month, Purpose.MARKET).standard_normal()
-    return np.full(len(contract), everyone) + (SHOCK_LOG_ODDS[contract] if month == shock else 0.0)
+    chance = float(_stream(seed, month, Purpose.MARKET).standard_normal())
+    everyone = np.full(len(contract), SEASON[month.number - 1] + MONTH_NOISE_SD * chance)
+    return everyone + SHOCK_LOG_ODDS[contract] if month == shock else everyone
 
 
 def _commitment_log_odds(base: _Base) -> Floats:
@@ -273,7 +300,7 @@ def _commitment_log_odds(base: _Base) -> Floats:
 
 def _profile_log_odds(base: _Base) -> Floats:
     """What a customer has bought and how it is paid."""
-    return (
+    log_odds: Floats = (
         INTERNET_LOG_ODDS[base.internet]
         + PAYMENT_LOG_ODDS[base.payment]
         + PAPERLESS_LOG_ODDS * base.paperless
@@ -281,22 +308,25 @@ def _profile_log_odds(base: _Base) -> Floats:
         + SUPPORT_LOG_ODDS * base.support
         + SENIOR_LOG_ODDS * (base.age == len(AGE_BANDS) - 1)
     )
+    return log_odds
 
 
 def _experience_log_odds(base: _Base) -> Floats:
     """What happened lately: usage, calls, complaints, prices, payments."""
     halvings = np.clip(-np.log2((base.usage[0] + 1.0) / (base.usage[3] + 1.0)), 0.0, 1.5)
     risen_calls = np.clip(base.calls[0] - base.calls[1:].mean(axis=0), 0.0, 4.0)
-    return (
+    remembered = (COMPLAINT_LOG_ODDS[:, None] * (base.complaints > 0)).max(axis=0)
+    log_odds: Floats = (
         USAGE_HALVED_LOG_ODDS[base.contract] * halvings
         + MANY_CALLS_LOG_ODDS * (base.calls[0] >= MANY_CALLS)
         + CALLS_RISING_LOG_ODDS * risen_calls
-        + (COMPLAINT_LOG_ODDS[:, None] * (base.complaints > 0)).max(axis=0)
+        + remembered
         + PRICE_RISE_LOG_ODDS[base.contract] * base.rises.sum(axis=0)
         + FAILURE_LOG_ODDS * (base.failures[0] > 0)
         + FAILURE_AGAIN_LOG_ODDS * (base.failures > 0).all(axis=0)
         + ABSENCE_LOG_ODDS * np.log1p(base.days_since_login / 10.0)
     )
+    return log_odds
 
 
 def _hazard(base: _Base, seed: int, month: Month, shock: Month | None) -> Floats:
@@ -316,8 +346,8 @@ def _with_contracts(base: _Base, rng: np.random.Generator) -> _Base:
     """Terms run down; ended ones are renewed, changed or left to run on by the month; some commit anew."""
     ended = base.months_left == 0
     chance = rng.random(len(base))
-    commits = (base.contract == MONTHLY) & (base.tenure > 2) & (chance < 0.010)
-    renewed = ended & (chance < 0.74)
+    commits = (base.contract == MONTHLY) & (base.tenure > 2) & (chance < COMMIT_RATE)
+    renewed = ended & (chance < RENEW_RATE)
     other_term = rng.random(len(base)) < 0.15
     swapped = np.where(base.contract == ONE_YEAR, TWO_YEAR, ONE_YEAR)
     contract = np.where(renewed & other_term, swapped, base.contract)
@@ -332,17 +362,27 @@ def _with_contracts(base: _Base, rng: np.random.Generator) -> _Base:
     )
 
 
-def _with_prices(base: _Base, before: _Base, rng: np.random.Generator, month: Month) -> _Base:
+def _with_products(base: _Base, rng: np.random.Generator) -> _Base:
+    """Some move from DSL to fibre, at the difference in list price, and use more."""
+    moves = (base.internet == DSL) & (base.tenure > 1) & (rng.random(len(base)) < UPGRADE_RATE)
+    return base.changed(
+        internet=np.where(moves, FIBER, base.internet),
+        price=np.round(base.price + np.where(moves, LIST_PRICES[FIBER] - LIST_PRICES[DSL], 0.0), 2),
+        data_level=base.data_level * np.where(moves, DATA_LEVELS[FIBER] / DATA_LEVELS[DSL], 1.0),
+    )
+
+
+def _with_prices(base: _Base, term_over: Bools, charged: Floats, rng: np.random.Generator, month: Month) -> _Base:
     """Out of contract, each region's product is repriced once a year; a contract's price moves when its term ends."""
     due = (base.region * 3 + base.internet) * 5 % 12 == month.number - 1
     repriced = due & (base.contract == MONTHLY)
-    term_over = before.months_left == 0
-    size = np.clip(rng.normal(REPRICING[base.internet], 0.03), 0.0, 0.20) + 0.05 * (base.contract == MONTHLY) * term_over
+    size = np.clip(rng.normal(REPRICING[base.internet], 0.03), 0.0, 0.20)
+    size += DISCOUNT_LOST * (term_over & (base.contract == MONTHLY))
     rise = np.where((repriced | term_over) & (base.tenure > 1), size, 0.0)
     price = np.round(base.price * (1.0 + rise), 2)
     return base.changed(
         price=price,
-        price_change=np.round(price - base.price, 2),
+        price_change=np.where(base.tenure > 1, np.round(price - charged, 2), 0.0),
         rises=np.concatenate([rise[None], base.rises[:-1]]),
     )
 
@@ -352,12 +392,12 @@ def _with_usage(base: _Base, rng: np.random.Generator, month: Month) -> _Base:
     n = len(base)
     chance = rng.random(n)
     upset = (base.complaints[0] > 0) | (base.rises[0] > 0.06)
-    fading = np.where(base.fading, chance < 0.75, chance < np.where(upset, 0.06, 0.014))
-    engagement = 0.88 * base.engagement - 0.30 * fading + rng.normal(0.0, 0.07, n)
+    fading = np.where(base.fading, chance < 0.70, chance < np.where(upset, FADING_RATES[1], FADING_RATES[0]))
+    engagement = 0.88 * base.engagement - 0.34 * fading + rng.normal(0.0, 0.07, n)
     season = USAGE_SEASON[month.number - 1]
     data = base.data_level * season * np.exp(engagement + rng.normal(0.0, 0.09, n))
     minutes = base.call_level * season * np.exp(0.9 * engagement + rng.normal(0.0, 0.09, n))
-    absent = np.minimum(rng.exponential(4.0, n) * np.exp(-1.3 * engagement), 90.0)
+    absent = np.minimum(rng.exponential(4.0, n) * np.exp(-0.8 * engagement), 90.0)
     data, minutes = np.round(data, 2), np.round(minutes, 1)
     now = np.where(base.internet == NO_INTERNET, minutes, data)
     usage = np.concatenate([now[None], base.usage[:-1]])
@@ -402,33 +442,221 @@ def _cut_short(base: _Base, rng: np.random.Generator) -> _Base:
     return base.changed(data_gb=np.round(base.data_gb * share, 2), minutes=np.round(base.minutes * share, 1))
 
 
-def _lived(before: _Base, source: SimulatedSource, month: Month, joining: int | None = None) -> _Base:
-    """The base of ``month``, from the base of the month before it."""
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A month's base and how many customer numbers were ever given out."""
+
+    month: Month
+    issued: int
+    base: _Base
+
+
+def _lived(before: _Base, source: SimulatedSource, month: Month, newcomers: _Base) -> _Base:
+    """The base of ``month``, from the base of the month before it and those who join."""
     leaving = _stream(source.seed, month, Purpose.LEAVING)
-    stayed = before.keep(~before.churned)
+    stayed = before.rows(~before.churned)
     left = leaving.random(len(stayed)) < _hazard(stayed, source.seed, month, source.shock)
-    rng = _stream(source.seed, month, Purpose.JOINING)
-    if joining is None:
-        growth = (1.0 + GROWTH) ** (month - source.start)
-        joining = int(rng.poisson(source.customers * JOIN_RATE * JOIN_SEASON[month.number - 1] * growth))
-    new = _newcomers(rng, joining, ENTRY_MIX)
-    highest = int(before.number[-1]) if len(before) else 0
-    base = stayed.changed(churned=left).joined_by(new.changed(number=highest + 1 + np.arange(joining)))
+    base = stayed.changed(churned=left).joined_by(newcomers)
     base = base.changed(tenure=base.tenure + 1)
-    base = _with_prices(_with_contracts(base, _stream(source.seed, month, Purpose.CONTRACT)), base, _stream(source.seed, month, Purpose.PRICE), month)
+    ended, charged = base.months_left == 0, base.price
+    base = _with_contracts(base, _stream(source.seed, month, Purpose.CONTRACT))
+    base = _with_products(base, _stream(source.seed, month, Purpose.PRODUCT))
+    base = _with_prices(base, ended, charged, _stream(source.seed, month, Purpose.PRICE), month)
     base = _with_service(base, _stream(source.seed, month, Purpose.SERVICE))
     base = _with_usage(base, _stream(source.seed, month, Purpose.USAGE), month)
     base = _with_payments(base, _stream(source.seed, month, Purpose.PAYMENT))
     return _cut_short(base, leaving)
 
 
-def _first_base(source: SimulatedSource) -> _Base:
-    """The base of the first month: founders who lived a while, each leaver replaced."""
+def _first(source: SimulatedSource) -> _Life:
+    """The first month: founders who have lived for a while, each leaver replaced, numbered by tenure."""
     month = source.start + -SETTLING_MONTHS
     base = _founders(source.seed, month, source.customers)
-    order = np.argsort(-base.tenure, kind="stable")
-    base = base.keep(order).changed(number=np.arange(source.customers))
+    base = base.rows(np.argsort(-base.tenure, kind="stable"))
     while month <= source.start:
-        base = _lived(base, source, month, joining=int(base.churned.sum()))
+        rng = _stream(source.seed, month, Purpose.JOINING)
+        base = _lived(base, source, month, _newcomers(rng, int(base.churned.sum()), ENTRY_MIX))
         month = month + 1
-    return base.changed(number=1 + np.arange(len(base)))
+    return _Life(source.start, len(base), base.changed(number=1 + np.arange(len(base))))
+
+
+def _next(life: _Life, source: SimulatedSource) -> _Life:
+    """The month after ``life``."""
+    month = life.month + 1
+    rng = _stream(source.seed, month, Purpose.JOINING)
+    growth = (1.0 + GROWTH) ** (month - source.start)
+    count = int(rng.poisson(source.customers * JOIN_RATE * JOIN_SEASON[month.number - 1] * growth))
+    numbers = life.issued + 1 + np.arange(count)
+    newcomers = _newcomers(rng, count, ENTRY_MIX).changed(number=numbers)
+    return _Life(month, life.issued + count, _lived(life.base, source, month, newcomers))
+
+
+class _Recent:
+    """The last few months lived in this process, so that ascending months cost one step each."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lives: OrderedDict[tuple[SimulatedSource, int], _Life] = OrderedDict()
+        self._lock = Lock()
+
+    def life(self, source: SimulatedSource, month: Month) -> _Life:
+        """The life of ``month``, continued from the nearest known month before it."""
+        with self._lock:
+            known = [life for (owner, _), life in self._lives.items() if owner == source and life.month <= month]
+        life = max(known, key=lambda each: each.month) if known else _first(source)
+        while life.month < month:
+            life = _next(life, source)
+        with self._lock:
+            self._lives[(source, month.ordinal)] = life
+            self._lives.move_to_end((source, month.ordinal))
+            while len(self._lives) > self._size:
+                self._lives.popitem(last=False)
+        return life
+
+    def forget(self) -> None:
+        """Drops all months."""
+        with self._lock:
+            self._lives.clear()
+
+
+_RECENT: Final = _Recent(size=2)
+
+
+def _labels(codes: Ints, labels: tuple[str, ...]) -> pl.Series:
+    """The text that each code stands for."""
+    return pl.Series(labels, dtype=pl.String).gather(codes)
+
+
+def _customer_ids(number: Ints, customers: int) -> pl.Series:
+    """C0000001 and so on, wide enough that text order is the order of joining."""
+    width = max(7, len(str(customers)) + 1)
+    return "C" + pl.Series(number).cast(pl.String).str.zfill(width)
+
+
+def _snapshot(life: _Life, source: SimulatedSource) -> pl.DataFrame:
+    """The month's rows as a source delivers them."""
+    base = life.base
+    signup = life.month.ordinal - (base.tenure - 1)
+    signup_day = (signup - EPOCH_ORDINAL).astype("datetime64[M]").astype("datetime64[D]")
+    frame = pl.DataFrame(
+        {
+            "customer_id": _customer_ids(base.number, source.customers),
+            "signup_month": pl.Series(signup_day),
+            "tenure_months": pl.Series(base.tenure, dtype=pl.Int32),
+            "age_band": _labels(base.age, AGE_BANDS),
+            "region": _labels(base.region, REGIONS),
+            "contract": _labels(base.contract, CONTRACTS),
+            "contract_months_left": pl.Series(base.months_left, dtype=pl.Int32),
+            "renewals": pl.Series(base.renewals, dtype=pl.Int32),
+            "internet": _labels(base.internet, INTERNETS),
+            "payment_method": _labels(base.payment, PAYMENTS),
+            "paperless_billing": base.paperless,
+            "online_security": base.security,
+            "tech_support": base.support,
+            "add_ons": pl.Series(base.extras + base.security + base.support, dtype=pl.Int32),
+            "monthly_charge": base.price,
+            "price_change": base.price_change,
+            "total_charges": base.total,
+            "data_gb": pl.Series(base.data_gb).fill_nan(None),
+            "call_minutes": base.minutes,
+            "support_calls": pl.Series(base.calls[0], dtype=pl.Int32),
+            "complaints": pl.Series(base.complaints[0], dtype=pl.Int32),
+            "payment_failures": pl.Series(base.failures[0], dtype=pl.Int32),
+            "days_since_last_login": pl.Series(base.days_since_login, dtype=pl.Int32),
+            "churned": base.churned,
+        }
+    )
+    return frame.with_columns(
+        pl.when(pl.col("contract_months_left") >= 0).then(pl.col("contract_months_left")).alias("contract_months_left"),
+    )
+
+
+@dataclass(frozen=True)
+class SimulatedSource:
+    """A simulated subscriber base, one snapshot a month.
+
+    A month's rows are the customers active at its start, as known at its end; ``churned`` tells who left during it.
+
+    Attributes:
+        start: the first month that exists.
+        customers: how many are active at the start of ``start``.
+        seed: which of the possible histories is lived.
+        shock: a month in which a competitor raises everyone's hazard; none without it.
+
+    >>> source = SimulatedSource(Month(2024, 1), customers=1000)
+    >>> source.read(Month(2024, 1)).batches.read_all().num_rows
+    1000
+
+    Raises:
+        SpecError: the configuration is impossible.
+    """
+
+    start: Month
+    customers: int = 7000
+    seed: int = 7
+    shock: Month | None = None
+
+    def __post_init__(self) -> None:
+        if self.customers < 1:
+            raise SpecError(f"simulated source: expected at least 1 customer; found customers={self.customers}.")
+        if self.seed < 0:
+            raise SpecError(f"simulated source: expected a seed of 0 or more; found seed={self.seed}.")
+        if self.shock is not None and self.shock < self.start:
+            raise SpecError(
+                f"simulated source: the shock month {self.shock} lies before the first month {self.start}; "
+                f"choose a month from {self.start} on, or none."
+            )
+
+    def identity(self, month: Month) -> str:
+        """A hash of the configuration, the simulator's version and the month.
+
+        Raises:
+            SourceError: ``month`` lies before ``start``.
+        """
+        self._require(month)
+        told = [VERSION, str(self.start), self.customers, self.seed, str(self.shock), str(month)]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def read(self, month: Month) -> Delivery:
+        """The snapshot of ``month``, ordered by customer_id.
+
+        Raises:
+            SourceError: ``month`` lies before ``start``.
+        """
+        identity = self.identity(month)
+        table = _snapshot(_RECENT.life(self, month), self).to_arrow()
+        provenance = {
+            "kind": "simulated",
+            "customers": self.customers,
+            "seed": self.seed,
+            "start": str(self.start),
+            "shock": str(self.shock) if self.shock else None,
+            "month": str(month),
+            "version": VERSION,
+            "identity": identity,
+            "rows": table.num_rows,
+        }
+        batches = table.to_batches(max_chunksize=BATCH_ROWS)
+        return Delivery(pa.RecordBatchReader.from_batches(table.schema, batches), provenance)
+
+    def true_hazard(self, month: Month) -> pl.DataFrame:
+        """P(leaves during month + 1 | everything at the end of ``month``), for tests and benchmarks only.
+
+        Returns customer_id and hazard for the customers still active at the end of ``month``. It knows what no model
+        can: each customer's frailty, next month's chance variation and a coming shock.
+
+        Raises:
+            SourceError: ``month`` lies before ``start``.
+        """
+        self._require(month)
+        base = _RECENT.life(self, month).base
+        active = base.rows(~base.churned)
+        hazard = _hazard(active, self.seed, month + 1, self.shock)
+        return pl.DataFrame({"customer_id": _customer_ids(active.number, self.customers), "hazard": hazard})
+
+    def _require(self, month: Month) -> None:
+        if month < self.start:
+            raise SourceError(
+                f"simulated source: expected a month from {self.start} on, where the simulated base begins; "
+                f"found {month}. Ask for a later month, or set the source's start to {month} or before."
+            )
