@@ -234,25 +234,25 @@ class Calendar:
         )
 
     def _reads(self, reader: str, month: Month) -> dict[str, tuple[Month, ...]]:
-        split = self.split_of(month)
-        matured = self.matured_by(month)
+        split, matured = self.split_of(month), self.matured_by(month)
         before = (month - 1,) if month > self.start else ()
+        labelled = tuple(sorted({k for j in split.months for k in self.label_months(j)}))
+        matured_labels = self.label_months(matured) if matured else ()
+        dataset = {"features": split.months, "validated_data": labelled, "quarantined_data": labelled}
         return {
             "raw_data": {},
             "validated_data": {"raw_data": (month,)},
             "features": {"validated_data": self.trailing(month, self.lookback)},
             "feature_store": {"features": (month,)},
-            "versioned_dataset": {
-                "features": split.months,
-                "validated_data": tuple(sorted({k for j in split.months for k in self.label_months(j)})),
-            },
-            "model": {"versioned_dataset": (month,), "promotions": before},
+            "versioned_dataset": dataset,
+            "model": {"versioned_dataset": (month,), "promotions": before, **dataset},
             "predictions": {"features": (month,), "promotions": (month,)},
             "monitoring": {
                 "features": (month,),
                 "promotions": (month,),
                 "predictions": tuple(sorted({month} | ({matured} if matured else set()))),
-                "validated_data": self.label_months(matured) if matured else (),
+                "validated_data": matured_labels,
+                "quarantined_data": matured_labels,
             },
         }[reader]
 

@@ -98,7 +98,7 @@ class Dataset:
             known = rows.filter(pl.col(LABEL).is_not_null())
             yield (
                 str(snapshot), part, len(known), int(known[LABEL].sum()), len(rows) - len(known),
-                record.version if record else -1, record.content if record else "", labels,
+                record.content if record else "", labels,
             )  # fmt: skip
 
     def _reason(self, split: Split) -> str:

@@ -12,7 +12,7 @@ from churn_assets.store.content import content_hash, json_hash
 
 PARTS = {
     "event_month": pl.String, "part": pl.String, "rows": pl.Int64, "positives": pl.Int64, "unknown": pl.Int64,
-    "features_version": pl.Int64, "features_content": pl.String, "label_content": pl.String,
+    "features_content": pl.String, "label_content": pl.String,
 }  # fmt: skip
 
 
@@ -22,8 +22,8 @@ class DatasetVersion:
 
     Attributes:
         id: equal for equal content, whenever and wherever it was made.
-        parts: a row for each snapshot month and part: rows, positives, labels unknown, and the versions and content
-            of the tables read. The rows themselves stay in those tables.
+        parts: a row for each snapshot month and part: rows, positives, labels unknown, and the content of the
+            tables read. The rows themselves stay in those tables.
     """
 
     id: str
@@ -48,6 +48,6 @@ def dataset_version(
 ) -> DatasetVersion:
     """The version that ``parts`` and the ``recipe`` (every part of the specification that decides rows) make."""
     ordered = parts.sort("event_month", "part")
-    content = content_hash(ordered.drop("features_version"))
+    content = content_hash(ordered)
     identity = json_hash({"parts": content, "split": split, "recipe": dict(recipe)})
     return DatasetVersion(identity[:16], month, split, reason, ordered)

@@ -1,0 +1,84 @@
+"""What runs without a person: the monthly job, its schedule, and the sensor that heals months whose inputs changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+
+from churn_assets.months import Month, month_range
+from churn_assets.pipeline import Pipeline
+from churn_assets.staleness import State, states
+from churn_assets.store.content import json_hash
+
+REASON_TAG = "churn/reason"
+
+
+def partitions(pipeline: Pipeline) -> dg.MonthlyPartitionsDefinition:
+    """The pipeline's months; one begins to exist when it has ended."""
+    months = pipeline.spec.months
+    end = str(months.end + 1) if months.end else None
+    return dg.MonthlyPartitionsDefinition(start_date=str(months.start), end_date=end, fmt="%Y-%m")
+
+
+def monthly_job(pipeline: Pipeline, months: dg.PartitionsDefinition[str]) -> dg.UnresolvedAssetJobDefinition:  # type: ignore[name-defined]
+    """All stages of one month."""
+    return dg.define_asset_job(
+        f"{pipeline.name}_month",
+        selection=dg.AssetSelection.groups(pipeline.name),
+        partitions_def=months,
+        description=f"One month of the pipeline {pipeline.name}, from its source to its list and monitoring.",
+        tags={"churn/pipeline": pipeline.name},
+    )
+
+
+def monthly_schedule(pipeline: Pipeline, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:  # type: ignore[name-defined]
+    """Runs the month that has just become complete."""
+    spec = pipeline.spec
+    return dg.build_schedule_from_partitioned_job(
+        job,
+        name=f"{pipeline.name}_monthly",
+        description=f"Runs a month once its data is complete: day {spec.months.lag_days + 1} of the next, "
+        f"{spec.automation.hour:02d}:00 UTC.",
+        day_of_month=spec.months.lag_days + 1,
+        hour_of_day=spec.automation.hour,
+        default_status=dg.DefaultScheduleStatus[spec.automation.schedule.upper()],
+    )
+
+
+def corrections_sensor(
+    pipeline: Pipeline, job: dg.UnresolvedAssetJobDefinition, codes: Mapping[str, str]  # type: ignore[name-defined]
+) -> dg.SensorDefinition:
+    """Asks the calendar which months were made from something that has changed since, and runs exactly those."""
+
+    @dg.sensor(
+        name=f"{pipeline.name}_corrections",
+        job=job,
+        description="Re-runs months that were made from something that has changed since, in ascending order; each "
+        "run carries the reason.",
+        minimum_interval_seconds=pipeline.spec.automation.check_seconds,
+        default_status=dg.DefaultSensorStatus[pipeline.spec.automation.corrections.upper()],
+    )
+    def corrections(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        stale = stale_months(pipeline, codes)
+        if not stale:
+            yield dg.SkipReason("Every month that was made is up to date.")
+        for month, found in stale.items():
+            key = json_hash([(s.stage, s.reason) for s in found] + [pipeline.inputs(s.stage, month) for s in found if "needs" not in s.reason])
+            yield dg.RunRequest(
+                run_key=f"{month}-{key}",
+                partition_key=str(month),
+                tags={REASON_TAG: f"{found[0].stage} {month}: {found[0].reason}"[:250]},
+            )
+
+    return corrections
+
+
+def stale_months(pipeline: Pipeline, codes: Mapping[str, str]) -> dict[Month, list[State]]:
+    """The months with stale stages, ascending, and those stages."""
+    made = pipeline.lake.months("raw_data")
+    if not made:
+        return {}
+    every = states(pipeline, month_range(made[0], made[-1]), codes)
+    found = {m: [s for s in row.values() if s.status == "stale"] for m, row in every.items()}
+    return {m: stale for m, stale in found.items() if stale}

@@ -1,0 +1,245 @@
+"""churn: the pipeline from a terminal, on the same Dagster instance that the UI shows."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from churn_assets.errors import ChurnAssetsError, SpecError
+from churn_assets.months import STAGES, Month, month_range
+from churn_assets.settings import Settings, checkout
+
+app = typer.Typer(
+    help="Customer churn, month by month: run, backfill, look at what stands, and get the list.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(soft_wrap=True)
+
+PipelineOption = Annotated[str, typer.Option("--pipeline", "-p", help="Name of the pipeline.")]
+SYMBOLS = {"present": "[green]●[/]", "empty": "[dim]○[/]", "stale": "[yellow]◐[/]", "missing": "[red]·[/]"}
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one sentence and exit code 1."""
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    try:
+        app()
+    except ChurnAssetsError as error:
+        console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    month: Annotated[str, typer.Option(help="The month, YYYY-MM.")],
+    select: Annotated[str, typer.Option(help="Stages to run, separated by commas; all if not given.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Compute even what is unchanged.")] = False,
+    pipeline: PipelineOption = "churn",
+) -> None:
+    """Run one month."""
+    stages = [s.strip() for s in select.split(",") if s.strip()]
+    if unknown := [s for s in stages if s not in STAGES]:
+        raise SpecError(f"--select: expected stages of {', '.join(STAGES)}; found {', '.join(unknown)}.")
+    _run(pipeline, [Month.parse(month)], stages, force)
+
+
+@app.command()
+def backfill(
+    first: Annotated[str, typer.Option("--from", help="First month, YYYY-MM; the pipeline's start if not given.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Last month, YYYY-MM.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Compute even what is unchanged.")] = False,
+    pipeline: PipelineOption = "churn",
+) -> None:
+    """Run a range of months, ascending; a month that fails doesn't stop the others."""
+    spec = _pipeline(pipeline).spec
+    begin = Month.parse(first) if first else spec.months.start
+    end = Month.parse(last) if last else spec.months.end
+    if end is None:
+        raise SpecError("--to: expected the last month as YYYY-MM; the pipeline itself has no end.")
+    if end < begin:
+        raise SpecError(f"--to: expected a month on or after {begin}, found {end}.")
+    _run(pipeline, list(month_range(begin, end)), [], force)
+
+
+@app.command()
+def status(pipeline: PipelineOption = "churn") -> None:
+    """Show which months of which stages are there, empty, stale or missing, and why."""
+    from churn_assets.assets import ALL
+    from churn_assets.staleness import states
+
+    found = _pipeline(pipeline)
+    made = [m for stage in STAGES for m in found.lake.months(stage)]
+    if not made:
+        console.print(f"Nothing has been made yet. Begin with `churn run --month {found.spec.months.start}`.")
+        return
+    codes = {name: stage.code(found) for name, stage in ALL.items()}
+    table = Table(title=f"{found.name}: months and stages", title_justify="left")
+    table.add_column("month")
+    for stage in STAGES:
+        table.add_column(stage, justify="right")
+    reasons = []
+    for month, row in states(found, month_range(found.spec.months.start, max(made)), codes).items():
+        table.add_row(str(month), *(f"{s.rows:,} {SYMBOLS[s.status]}" if s.rows else SYMBOLS[s.status] for s in row.values()))
+        reasons += [f"{s.stage} {month}: {s.reason}" for s in row.values() if s.status == "stale"]
+    console.print(table)
+    console.print("  ".join(f"{symbol} {name}" for name, symbol in SYMBOLS.items()))
+    for reason in reasons[:10]:
+        console.print(f"[yellow]stale[/] {reason}", highlight=False)
+    if len(reasons) > 10:
+        console.print(f"and {len(reasons) - 10} more.")
+
+
+@app.command(name="list")
+def list_(
+    month: Annotated[str, typer.Option(help="The month, YYYY-MM; the newest one if not given.")] = "",
+    top: Annotated[int, typer.Option(min=1, help="How many customers to show.")] = 20,
+    pipeline: PipelineOption = "churn",
+) -> None:
+    """Show the customers that are worth contacting."""
+    import polars as pl
+
+    found = _pipeline(pipeline)
+    record = _predictions(found, month)
+    rows = found.lake.scan_record(record).filter(pl.col("on_list")).sort("rank").collect()
+    table = Table(title=f"{found.name} {record.month}: {len(rows):,} customers worth contacting", title_justify="left")
+    for name in ("rank", "customer", "P(leave)", "expected value", "why"):
+        table.add_column(name, justify="right" if name in ("rank", "P(leave)", "expected value") else "left")
+    for row in rows.head(top).iter_rows(named=True):
+        why = "; ".join(row[r] for r in ("reason_1", "reason_2", "reason_3") if row[r])
+        value = f"{row['expected_value']:,.2f} {found.spec.value.currency}"
+        table.add_row(str(row["rank"]), row[found.key], f"{row['p_leave']:.1%}", value, why)
+    console.print(table)
+    console.print(f"All of them: {found.exports / record.month / 'contact_list.csv'}", highlight=False)
+
+
+@app.command()
+def customer(
+    customer_id: Annotated[str, typer.Argument(help="The customer's id.")], pipeline: PipelineOption = "churn"
+) -> None:
+    """Look a customer's newest features up, as an application would."""
+    found = _pipeline(pipeline)
+    features = found.online.lookup(customer_id)
+    if features is None:
+        served = found.online.served()
+        place = f"{served[1]:,} customers of {served[0]} are served" if served else "no month is served yet"
+        raise ChurnAssetsError(f"{customer_id}: expected a customer of {found.online.path}, found none; {place}.")
+    console.print_json(data=features)
+
+
+@app.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Remove everything that was made: tables, models, MLflow, exports and Dagster's history. Incoming files stay."""
+    settings = Settings.from_environment()
+    homes = [settings.data / name for name in ("lake", "mlflow", "exports", "online")]
+    homes += [checkout() / "data" / "dagster_home"]
+    there = [h for h in homes if h.exists()]
+    if not there:
+        console.print("There is nothing to remove.")
+        return
+    for home in there:
+        console.print(f"  {home}", highlight=False)
+    if yes or typer.confirm("Remove these for good?"):
+        for home in there:
+            shutil.rmtree(home)
+        console.print("Removed.")
+
+
+@app.command()
+def demo(
+    months: Annotated[int, typer.Option(min=1, help="How many months.")] = 24, pipeline: PipelineOption = "churn"
+) -> None:
+    """Run the first months of a pipeline, then sum up what came of them."""
+    from churn_assets.summary import summarise
+
+    found = _pipeline(pipeline)
+    start = found.spec.months.start
+    _run(pipeline, list(month_range(start, start + (months - 1))), [], False)
+    console.print(summarise(found))
+
+
+def _predictions(found: Any, month: str) -> Any:
+    wanted = [Month.parse(month)] if month else list(reversed(found.lake.months("predictions")))
+    for candidate in wanted:
+        record = found.lake.record("predictions", candidate)
+        if record and record.status == "present":
+            return record
+    named = wanted[0] if wanted else found.spec.months.start
+    raise ChurnAssetsError(
+        f"predictions {named}: expected scored customers, found none. "
+        f"Run `{found.lake.remedy.format(first=found.spec.months.start, last=named)}`."
+    )
+
+
+def _pipeline(name: str) -> Any:
+    from churn_assets.definitions import pipelines
+
+    with _quiet():
+        found = pipelines(Settings.from_environment())
+    if name not in found:
+        raise SpecError(f"--pipeline: expected one of {', '.join(sorted(found)) or 'none'}; found {name!r}.")
+    return found[name]
+
+
+def _run(name: str, months: list[Month], stages: list[str], force: bool) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from churn_assets.definitions import defs
+    from churn_assets.instance import MonthRun, open_instance, run_months
+
+    pipeline = _pipeline(name)
+    with _quiet():
+        definitions = defs()
+    begun = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with open_instance() as instance, Progress(*columns, console=console, transient=True) as progress, _quiet():
+        task = progress.add_task(f"{name}", total=len(months) * len(stages or STAGES))
+
+        def on_stage(stage: str, month: Month, what: str) -> None:
+            progress.update(task, description=f"{month} {stage}", advance=0 if what == "begins" else 1)
+
+        done = 0
+
+        def on_month(result: MonthRun) -> None:
+            nonlocal done
+            done += 1
+            progress.update(task, completed=done * len(stages or STAGES))
+            if not result.success:
+                for problem in result.problems:
+                    progress.console.print(f"[red]{result.month} failed[/]  {problem}", highlight=False)
+
+        results = run_months(
+            instance, definitions, pipeline, months, stages=stages, force=force, listener=on_stage, on_month=on_month
+        )
+    failed = [r for r in results if not r.success]
+    console.print(
+        f"{len(results) - len(failed)} of {len(results)} months done in {time.perf_counter() - begun:.1f} s.", highlight=False
+    )
+    if failed:
+        console.print(f"Failed: {', '.join(str(r.month) for r in failed)}. Look closer in the UI: `dagster dev`.")
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps libraries' remarks to developers away from users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""ChurnPipeline: a specification in, assets, checks, a job, a schedule and a sensor out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+from typing_extensions import Self
+
+from churn_assets.assets import ALL
+from churn_assets.assets.automation import corrections_sensor, monthly_job, monthly_schedule, partitions
+from churn_assets.assets.stage import build_asset, tracker_key
+from churn_assets.assets.tracking import tracking_resource
+from churn_assets.pipeline import Pipeline
+from churn_assets.settings import Settings
+from churn_assets.spec import PipelineSpec
+
+
+class ChurnPipeline(PipelineSpec, dg.Component, dg.Model, dg.Resolvable):
+    """A churn pipeline, declared in YAML: source, schema, label, features, candidates, gates, value, automation.
+
+    Its assets have the pipeline's name as group and key prefix; tables, experiment, registered model, exports, job,
+    schedule and sensor carry it too, so that several pipelines live side by side.
+    """
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        return PipelineSpec
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        given: dict[str, Any] = context.resolve_value(model.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return cls.model_validate(given)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        component = super().load(attributes, context)
+        return component if component.name else component.named(context.component_path.file_path.name)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return build_definitions(self.pipeline(Settings.from_environment()))
+
+    def named(self, name: str) -> Self:
+        """The same specification under another pipeline's name."""
+        given = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return self.model_validate({**given, "name": name})
+
+    def pipeline(self, settings: Settings) -> Pipeline:
+        """The pipeline at work in an installation."""
+        return Pipeline(self, settings)
+
+
+def build_definitions(pipeline: Pipeline) -> dg.Definitions:
+    """Everything that Dagster shows and runs of one pipeline."""
+    months = partitions(pipeline)
+    codes = {name: stage.code(pipeline) for name, stage in ALL.items()}
+    job = monthly_job(pipeline, months)
+    return dg.Definitions(
+        assets=[build_asset(stage, pipeline, months) for stage in ALL.values()],
+        jobs=[job],
+        schedules=[monthly_schedule(pipeline, job)],
+        sensors=[corrections_sensor(pipeline, job, codes)],
+        resources={tracker_key(pipeline.name): tracking_resource(pipeline.name, pipeline.settings)},
+    )

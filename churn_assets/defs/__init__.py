@@ -1,0 +1,1 @@
+"""What is deployed: one folder a pipeline, each with its defs.yaml."""

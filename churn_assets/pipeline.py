@@ -1,0 +1,83 @@
+"""One pipeline at work: its specification, its tables and its calendar, bound together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from churn_assets.months import Calendar, Month, Window
+from churn_assets.settings import Settings
+from churn_assets.sources import Source, open_source
+from churn_assets.spec import PipelineSpec
+from churn_assets.store.lake import Lake, MonthRecord
+from churn_assets.store.models import ModelShelf
+from churn_assets.store.online import OnlineStore
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline of this installation. ``spec.name`` is its name everywhere: tables, assets, experiment, exports."""
+
+    spec: PipelineSpec
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def key(self) -> str:
+        """The customer's column."""
+        return self.spec.schema_.key
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        return self.spec.calendar
+
+    @cached_property
+    def lake(self) -> Lake:
+        option = "" if self.name == "churn" else f" --pipeline {self.name}"
+        return Lake(self.settings.lake(self.name), f"churn backfill{option} --from {{first}} --to {{last}}")
+
+    @cached_property
+    def source(self) -> Source:
+        return open_source(self.spec, self.settings.data)
+
+    @cached_property
+    def models(self) -> ModelShelf:
+        return ModelShelf(self.settings.lake(self.name) / "_models")
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        return OnlineStore(self.settings.online(self.name))
+
+    @property
+    def exports(self) -> Path:
+        return self.settings.exports(self.name)
+
+    def inputs(self, reader: str, month: Month) -> dict[str, str]:
+        """What ``reader`` would read to make ``month``: "<table> <month>" -> what that month stands for.
+
+        Raises:
+            MissingMonth: a month of a window was never made.
+        """
+        return {
+            f"{record.table} {record.month}": token(record)
+            for window in self.calendar.windows(reader, month)
+            for record in self.lake.records(window)
+        }
+
+    def window(self, reader: str, month: Month, table: str) -> Window:
+        """The months of ``table`` that ``reader`` may read to make ``month``."""
+        return self.calendar.window(reader, month, table)
+
+    def champion(self, reader: str, month: Month) -> str | None:
+        """The model that scores customers, as the decisions that ``reader`` may see in ``month`` have it."""
+        records = self.lake.records(self.window(reader, month, "promotions"))
+        return str(records[-1].facts["champion"]) if records and records[-1].facts.get("champion") else None
+
+
+def token(record: MonthRecord) -> str:
+    """What later stages depend on: of a decision just the champion, of anything else all rows."""
+    return str(record.facts.get("champion")) if record.table == "promotions" else record.content

@@ -1,0 +1,67 @@
+"""Where an installation keeps its data, and which pipelines it deploys."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from churn_assets.errors import SettingsError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The folders of one installation.
+
+    Args:
+        data: holds incoming files, the lake, the exports and MLflow's store (``CHURN_DATA``; by default ``data`` in
+            the checkout, or in the working folder where the package is installed without one).
+        defs: holds one folder a pipeline, each with its ``defs.yaml`` (``CHURN_DEFS``; by default the package's own).
+    """
+
+    data: Path
+    defs: Path
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """The settings that the environment gives.
+
+        Raises:
+            SettingsError: a variable names something that can't be used.
+        """
+        data, defs = os.environ.get("CHURN_DATA", ""), os.environ.get("CHURN_DEFS", "")
+        if "://" in data:
+            raise SettingsError(f"CHURN_DATA: expected a folder's path, found the address {data!r}. Give a folder.")
+        folder = Path(defs).expanduser().resolve() if defs else PACKAGE / "defs"
+        if not folder.is_dir():
+            raise SettingsError(f"CHURN_DEFS: expected a folder that holds pipelines, found nothing at {folder}.")
+        return cls(data=Path(data).expanduser().resolve() if data else checkout() / "data", defs=folder)
+
+    def lake(self, pipeline: str) -> Path:
+        """Where a pipeline's tables are."""
+        return self.data / "lake" / pipeline
+
+    def exports(self, pipeline: str) -> Path:
+        """Where a pipeline's lists are put for people and other systems."""
+        return self.data / "exports" / pipeline
+
+    def online(self, pipeline: str) -> Path:
+        """The file of a pipeline's online store."""
+        return self.data / "online" / f"{pipeline}.sqlite"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking store and registry."""
+        return f"sqlite:///{self.data / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Where MLflow keeps models and plots."""
+        return self.data / "mlflow" / "artifacts"
+
+
+def checkout() -> Path:
+    """The folder that holds ``dagster.yaml``: the checkout, or the working folder for an installed package."""
+    return PACKAGE.parent if (PACKAGE.parent / "dagster.yaml").exists() else Path.cwd()

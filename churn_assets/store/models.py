@@ -1,0 +1,37 @@
+"""Models that were trained, kept for good: a champion of the past must score its month again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from churn_assets.store.lake import replace_file
+
+
+@dataclass(frozen=True)
+class ModelShelf:
+    """The trained models of one pipeline, by id; each is written once and never changed."""
+
+    root: Path
+
+    def put(self, model_id: str, artefact: bytes, facts: dict[str, Any]) -> Path:
+        """Keeps a model with what must be known of it; putting the same one again changes nothing."""
+        folder = self.root / model_id
+        replace_file(folder / "model.pkl", artefact)
+        replace_file(folder / "facts.json", json.dumps(facts, indent=1, sort_keys=True).encode())
+        return folder
+
+    def has(self, model_id: str) -> bool:
+        """Whether the model is there, whole."""
+        return (self.root / model_id / "facts.json").exists()
+
+    def artefact(self, model_id: str) -> bytes:
+        """The model's bytes."""
+        return (self.root / model_id / "model.pkl").read_bytes()
+
+    def facts(self, model_id: str) -> dict[str, Any]:
+        """What was kept with the model."""
+        facts: dict[str, Any] = json.loads((self.root / model_id / "facts.json").read_text())
+        return facts

@@ -1,0 +1,59 @@
+"""What became of a pipeline's months, in a few lines."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from churn_assets.pipeline import Pipeline
+
+
+def summarise(pipeline: Pipeline) -> str:
+    """Months, rows, the champion with its AUC beside the baseline's, where things are, and what to do next."""
+    months = pipeline.lake.months("raw_data")
+    if not months:
+        return "Nothing has been made yet."
+    raw = [r for m in months if (r := pipeline.lake.record("raw_data", m))]
+    lines = [
+        f"[bold]{pipeline.name}[/]: {months[0]} to {months[-1]}, {len(months)} months, "
+        f"{sum(r.rows for r in raw):,} customer-months"
+    ]
+    lines += _champion(pipeline) + _list(pipeline)
+    lines += [
+        f"MLflow runs   mlflow ui --backend-store-uri {pipeline.settings.mlflow_uri}",
+        "",
+        "Next          make dev            the asset graph, month by month, on http://127.0.0.1:3000",
+        f"              churn run --month {months[-1] + 1}",
+        "              churn status, churn list --top 10",
+    ]
+    return "\n".join(lines)
+
+
+def _champion(pipeline: Pipeline) -> list[str]:
+    decided = pipeline.lake.months("promotions")
+    record = pipeline.lake.record("promotions", decided[-1]) if decided else None
+    champion = record.facts.get("champion") if record else None
+    if not champion:
+        return ["Champion      none yet: no model has passed its gates"]
+    judged = pipeline.lake.record("model", decided[-1])
+    if judged is None or not judged.files:
+        return [f"Champion      {champion}"]
+    scores = pipeline.lake.scan_record(judged).collect()
+    lines = [f"Champion      {champion} ({judged.month}: {judged.facts['outcome']})"]
+    for row in scores.iter_rows(named=True):
+        role = "challenger" if row["role"] == "challenger" else row["candidate"]
+        name = f"{row['candidate']} ({role})" if role != row["candidate"] else role
+        lines.append(
+            f"              {name:24} AUC {row['auc']:.3f} ({row['auc_lower']:.3f} to {row['auc_upper']:.3f}), "
+            f"lift in the top tenth {row['top_decile_lift']:.2f}"
+        )
+    return lines
+
+
+def _list(pipeline: Pipeline) -> list[str]:
+    for month in reversed(pipeline.lake.months("predictions")):
+        record = pipeline.lake.record("predictions", month)
+        if record and record.files:
+            listed = pipeline.lake.scan_record(record).filter(pl.col("on_list")).select(pl.len()).collect().item()
+            path = pipeline.exports / str(month) / "contact_list.csv"
+            return [f"List          {listed:,} of {record.rows:,} customers of {month}: {path}"]
+    return ["List          none yet"]
