@@ -86,12 +86,13 @@ def status(pipeline: PipelineOption = "churn") -> None:
         return
     codes = {name: stage.code(found) for name, stage in ALL.items()}
     table = Table(title=f"{found.name}: months and stages", title_justify="left")
-    table.add_column("month")
+    table.add_column("month", no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
     for stage in STAGES:
-        table.add_column(stage, justify="right")
+        table.add_column(stage.replace("_", "\n"), justify="center")
     reasons = []
     for month, row in states(found, month_range(found.spec.months.start, max(made)), codes).items():
-        table.add_row(str(month), *(f"{s.rows:,} {SYMBOLS[s.status]}" if s.rows else SYMBOLS[s.status] for s in row.values()))
+        table.add_row(str(month), f"{row['raw_data'].rows:,}", *(SYMBOLS[s.status] for s in row.values()))
         reasons += [f"{s.stage} {month}: {s.reason}" for s in row.values() if s.status == "stale"]
     console.print(table)
     console.print("  ".join(f"{symbol} {name}" for name, symbol in SYMBOLS.items()))

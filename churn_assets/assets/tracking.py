@@ -7,8 +7,11 @@ ended with the state that the training had.
 
 from __future__ import annotations
 
+import io
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,13 +87,15 @@ class Tracker:
     def _start(self, month: Month) -> Any:
         prepare_store(self.settings, self.pipeline)
         import mlflow
-        from dagster_mlflow.resources import MlFlow
 
         while mlflow.active_run():
             mlflow.end_run("KILLED")
         self._end_killed(mlflow.MlflowClient(), month)
         self._open = True
-        return MlFlow(self._context)
+        with _quiet():
+            from dagster_mlflow.resources import MlFlow
+
+            return MlFlow(self._context)
 
     def _end_killed(self, client: Any, month: Month) -> None:
         """A training that was killed can't say so itself; the next one of its month does."""
@@ -111,12 +116,19 @@ class Tracker:
         from mlflow.models import infer_signature
 
         example = training.example.to_pandas()
-        signature = infer_signature(example, training.model.predict(training.example))
-        info = mlflow.pyfunc.log_model(
-            name=MODEL_PATH, python_model=_served(mlflow, training.model), signature=signature, input_example=example,
-            pip_requirements=["churn-assets", f"scikit-learn=={sklearn.__version__}", f"xgboost=={xgboost.__version__}"],
-            registered_model_name=self.pipeline,
-        )  # fmt: skip
+        with _quiet():
+            info = mlflow.pyfunc.log_model(
+                name=MODEL_PATH,
+                python_model=_served(mlflow, training.model),
+                signature=infer_signature(example, training.model.predict(training.example)),
+                input_example=example,
+                pip_requirements=[
+                    "churn-assets",
+                    f"scikit-learn=={sklearn.__version__}",
+                    f"xgboost=={xgboost.__version__}",
+                ],
+                registered_model_name=self.pipeline,
+            )
         version = str(info.registered_model_version)
         for key, value in {"model_id": training.model_id, "month": str(training.month),
                            "dataset_version": training.dataset_id, "decision": training.decision.outcome}.items():  # fmt: skip
@@ -128,7 +140,8 @@ def _served(mlflow: Any, model: TrainedModel) -> Any:
     """``model`` as MLflow serves it: a pandas frame of features in, P(leave) out."""
 
     class ChurnModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        # Without type hints on purpose: MLflow would take them for the signature.
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return model.predict(pl.from_pandas(model_input))
 
     return ChurnModel()
@@ -136,15 +149,29 @@ def _served(mlflow: Any, model: TrainedModel) -> Any:
 
 def prepare_store(settings: Settings, experiment: str) -> None:
     """Makes MLflow's database and the experiment, with its artefacts below the data folder."""
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     import mlflow
 
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(settings.mlflow_uri)
-    client = mlflow.MlflowClient()
-    if client.get_experiment_by_name(experiment) is None:
-        client.create_experiment(experiment, artifact_location=(settings.mlflow_artifacts / experiment).as_uri())
+    with _quiet():
+        client = mlflow.MlflowClient()
+        if client.get_experiment_by_name(experiment) is None:
+            client.create_experiment(experiment, artifact_location=(settings.mlflow_artifacts / experiment).as_uri())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps MLflow's remarks on its database and on pickling away from the log; errors still come as exceptions."""
+    levels = {name: logging.getLogger(name).level for name in ("mlflow", "alembic")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def tracking_resource(pipeline: str, settings: Settings) -> dg.ResourceDefinition:

@@ -81,7 +81,9 @@ def require_kinds(frame: pl.DataFrame, features: Sequence[str], levels: Levels) 
 
 
 def to_matrix(frame: pl.DataFrame, features: Sequence[str], levels: Levels, dtype: Any = np.float64) -> NDArray[Any]:
-    """The matrix of ``features``: categories as the place of their level, NaN where missing, infinite (in 32 bits) or unseen.
+    """The matrix of ``features``: categories as the place of their level, NaN where missing or unseen.
+
+    Numbers too large for 32 bits, infinity among them, count as missing.
 
     Returns:
         (n, len(features)) floats of ``dtype``, in the order of ``features``.

@@ -58,18 +58,19 @@ def decide(
         difference: challenger's AUC minus champion's on the same rows; None where they couldn't be compared.
         problem: why the evidence can't be trusted, such as "the champion can't be loaded".
     """
+    compared = difference if champion_id is not None else None
     blocked = _blocked(gates, challenger, problem) or (
-        _not_better(gates, challenger_id, champion_id, difference) if champion_id is not None else None
+        _not_better(gates, challenger_id, champion_id, compared) if champion_id is not None else None
     )
     outcome: Outcome = "promoted" if not blocked else "kept" if champion_id is not None else "rejected"
     return PromotionDecision(
         outcome=outcome,
-        reason=_sentence(outcome, challenger_id, champion_id, blocked or _passed(gates, challenger, difference)),
+        reason=_sentence(outcome, challenger_id, champion_id, blocked or _passed(gates, challenger, compared)),
         challenger=challenger_id,
         champion=challenger_id if outcome == "promoted" else champion_id,
         previous=champion_id,
-        difference=difference,
-        evidence=_evidence(gates, challenger, difference),
+        difference=compared,
+        evidence=_evidence(gates, challenger, compared),
     )
 
 

@@ -26,17 +26,20 @@ def test_xgboost_untuned_reaches_the_tuned_reference_on_telco() -> None:
 
 def test_the_baseline_is_not_below_the_reference_of_logistic_regression_on_telco() -> None:
     value = _telco_auc(BASELINE)
-    assert 0.845 <= value < 0.853  # .8450 without log1p, .8501 with it; above .87 would be a leak
+    assert 0.848 <= value < 0.853  # .8450 without log1p, .8501 with it; above .87 would be a leak
 
 
-def test_trees_do_not_learn_repeated_customers_by_heart() -> None:
-    rows = panel(customers=3000, months=6, seed=3, base=-3.0)
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_trees_do_not_learn_repeated_customers_by_heart(seed: int) -> None:
+    rows = panel(customers=3000, months=6, seed=seed, base=-3.0)
     past, future = rows.filter(pl.col("part") != "validate"), rows.filter(pl.col("part") == "validate")
     value = {}
-    for candidate in CANDIDATES:
+    library = {"max_depth": 6, "learning_rate": 0.3, "min_child_weight": 1, "subsample": 1, "gamma": 0}
+    for candidate in [*CANDIDATES, CandidateSpec(name="library", kind="xgboost", params=library)]:
         learner, _ = fit_candidate(candidate, past, past["label"].to_numpy(), FEATURES, seed=0)
         value[candidate.name] = auc(future["label"], learner.log_odds(future))
     assert value["xgboost"] >= value["baseline"] - 0.01
+    assert value["library"] < value["xgboost"] - 0.03  # what the defaults of the library would have done
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda c: c.name)

@@ -111,9 +111,9 @@ def test_calibration_error_of_a_shifted_forecast_is_the_shift() -> None:
 
 
 def test_bins_hold_equal_numbers_of_rows() -> None:
-    p = np.array([0.1] * 10 + [0.9] * 10)
-    y = np.array([True] * 2 + [False] * 8 + [True] * 5 + [False] * 5)
-    assert calibration_error(y, p, bins=2) == pytest.approx((0.1 + 0.4) / 2)
+    p = np.array([0.1] * 10 + [0.2] * 10)
+    y = np.array([True] * 5 + [False] * 15)
+    assert calibration_error(y, p, bins=2) == pytest.approx((0.4 + 0.2) / 2)
 
 
 def test_lift_of_a_perfect_and_of_a_blind_model() -> None:

@@ -9,7 +9,7 @@ from churn_assets.learning.matrix import MOST_LEVELS, learn_levels, to_matrix
 
 
 def test_levels_are_sorted_and_only_categories_have_them() -> None:
-    frame = pl.DataFrame({"plan": ["b", None, "a"], "age": [1, 2, 3], "flag": [True, False, None]})
+    frame = pl.DataFrame({"plan": ["b", "b", None, "a"], "age": [1, 2, 3, 4], "flag": [True, False, None, True]})
     assert learn_levels(frame, ["plan", "age", "flag"]) == {"plan": ("a", "b")}
 
 

@@ -79,7 +79,7 @@ def test_missing_evidence_never_replaces_a_champion(
 @pytest.mark.parametrize("field", [f.name for f in fields(Evaluation)])
 @pytest.mark.parametrize(("champion", "outcome"), [(None, "rejected"), ("old", "kept")])
 def test_a_nan_blocks_wherever_it_stands(field: str, champion: str | None, outcome: str) -> None:
-    value = Interval(NAN, 0.7, 0.9) if field == "auc" else NAN
+    value: Any = Interval(NAN, 0.7, 0.9) if field == "auc" else NAN
     decision = decide(GATES, "new", replace(GOOD, **{field: value}), champion, BETTER)
     assert decision.outcome == outcome and field in decision.reason
 

@@ -28,7 +28,7 @@ def test_deciles_hold_a_tenth_each() -> None:
 
 def test_a_shift_moves_the_shares() -> None:
     frame = pl.DataFrame({"x": np.arange(1000.0)})
-    expected, actual = shares(frame + 500, reference_of(frame, ["x"]))["x"]
+    _, actual = shares(frame + 500, reference_of(frame, ["x"]))["x"]
     assert actual[-2] == pytest.approx(0.6) and actual[0] == 0
 
 
