@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from churn_assets.errors import ChurnAssetsError, SpecError
 from churn_assets.months import STAGES, Month, month_range
@@ -37,7 +38,7 @@ def main() -> None:
     try:
         app()
     except ChurnAssetsError as error:
-        console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        console.print(f"[red]{type(error).__name__}[/]:", Text(str(error)), highlight=False)
         sys.exit(1)
 
 

@@ -30,7 +30,7 @@ class ChurnPipeline(PipelineSpec, dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        given: dict[str, Any] = context.resolve_value(model.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        given: Any = context.resolve_value(model.model_dump(mode="json", by_alias=True, exclude_unset=True))
         return cls.model_validate(given)
 
     @classmethod
@@ -55,7 +55,7 @@ def build_definitions(pipeline: Pipeline) -> dg.Definitions:
     """Everything that Dagster shows and runs of one pipeline."""
     months = partitions(pipeline)
     codes = {name: stage.code(pipeline) for name, stage in ALL.items()}
-    job = monthly_job(pipeline, months)
+    job = monthly_job(pipeline)
     return dg.Definitions(
         assets=[build_asset(stage, pipeline, months) for stage in ALL.values()],
         jobs=[job],

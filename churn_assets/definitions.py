@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
+from dagster.components.core.component_tree import ComponentTreeException
+from pydantic import ValidationError
 
 from churn_assets.component import ChurnPipeline
 from churn_assets.errors import SpecError
@@ -40,13 +42,24 @@ def pipelines(settings: Settings) -> dict[str, Pipeline]:
     """Every pipeline that is deployed, by name.
 
     Raises:
-        SpecError: two folders declare the same pipeline.
+        SpecError: a specification is wrong, with every finding; or two folders declare the same pipeline.
     """
-    components = component_tree(settings).get_all_components(ChurnPipeline)
+    try:
+        components = component_tree(settings).get_all_components(ChurnPipeline)
+    except ComponentTreeException as error:
+        raise _findings(settings, error) from error
     names = [c.name for c in components]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SpecError(f"{settings.defs}: expected each pipeline once, found {', '.join(twice)} declared twice.")
     return {c.name: c.pipeline(settings) for c in components}
+
+
+def _findings(settings: Settings, error: ComponentTreeException) -> SpecError:
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return SpecError(f"{settings.defs}: expected pipelines that load, found: {cause or error}")
+    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in cause.errors()]
+    return SpecError("\n  ".join([f"{settings.defs}: {len(lines)} finding(s)", *lines]))
 
 
 def _module(folder: Path) -> ModuleType:

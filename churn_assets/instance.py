@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ import dagster as dg
 import yaml
 
 from churn_assets.assets.stage import FORCE_TAG, LISTENER, Listener
+from churn_assets.launcher import PROCESS_TAG, worker_is_gone
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
+from churn_assets.processes import process_identity
 from churn_assets.settings import checkout
 
-PROCESS_TAG = "churn/process"
-ENDED_UNHEARD = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
+UNENDED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,15 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     root = checkout()
     home = root / "data" / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
-    with dg.DagsterInstance.from_config(str(root)) if not (root / "dagster.yaml").exists() else _of_checkout(
-        root, home
-    ) as instance:
+    with _of_checkout(root, home) as instance:
         yield instance
 
 
 def _of_checkout(root: Path, home: Path) -> dg.DagsterInstance:
+    """The instance that a bare ``dagster dev`` makes in ``root``, from wherever this process was started."""
     from dagster._core.instance import InstanceRef
 
-    config = yaml.safe_load((root / "dagster.yaml").read_text())
+    config = yaml.safe_load((root / "dagster.yaml").read_text()) if (root / "dagster.yaml").exists() else {}
 
     def absolute(value: object) -> object:
         if isinstance(value, dict):
@@ -68,13 +67,10 @@ def heal(instance: dg.DagsterInstance) -> list[str]:
 
     A run that nobody marks so looks as if it went on, and holds its pipeline's place in the queue.
     """
-    here, healed = socket.gethostname(), []
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(ENDED_UNHEARD))):
-        host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if host == here and not _alive(int(pid)):
-            instance.report_run_failed(run, f"Process {pid} on {host} ended without a word; run the month again.")
-            healed.append(run.run_id)
-    return healed
+    gone = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(UNENDED))) if worker_is_gone(run)]
+    for run in gone:
+        instance.report_run_failed(run, "Its process ended without a word. Nothing half-done was kept; run it again.")
+    return [run.run_id for run in gone]
 
 
 def run_months(
@@ -111,8 +107,13 @@ def run_months(
 
 
 def _run_month(
-    instance: dg.DagsterInstance, job: dg.JobDefinition, pipeline: Pipeline, month: Month, stages: Sequence[str], force: bool
-) -> MonthRun:  # fmt: skip
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    pipeline: Pipeline,
+    month: Month,
+    stages: Sequence[str],
+    force: bool,
+) -> MonthRun:
     result = job.execute_in_process(
         instance=instance,
         partition_key=str(month),
@@ -120,7 +121,7 @@ def _run_month(
         asset_selection=[dg.AssetKey([pipeline.name, s]) for s in stages] or None,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={
-            PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}",
+            PROCESS_TAG: process_identity(),
             ".dagster/repository": "__repository__@churn_assets",
             **({FORCE_TAG: "true"} if force else {}),
         },
@@ -134,15 +135,6 @@ def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             continue
         data = event.step_failure_data
         said = data.user_failure_data
-        error = data.error.cause or data.error if data.error else None
-        yield said.description if said and said.description else f"{event.step_key}: {error.message.strip() if error else 'failed'}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        error = data.error and (data.error.cause or data.error)
+        told = said.description if said else None
+        yield told or f"{event.step_key}: {error.message.strip() if error else 'failed'}"

@@ -23,7 +23,7 @@ from typing import Literal, overload
 
 from churn_assets.errors import MonthError
 
-_MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
+_MONTH = re.compile(r"(?!0000)([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 @total_ordering
@@ -49,7 +49,7 @@ class Month:
         """
         if isinstance(text, Month):
             return text
-        found = _MONTH.match(str(text))
+        found = _MONTH.fullmatch(str(text))
         if not found:
             raise MonthError(f"expected a month as YYYY-MM, such as 2025-06; found {text!r}.")
         return cls(int(found[1]), int(found[2]))
@@ -239,14 +239,19 @@ class Calendar:
         labelled = tuple(sorted({k for j in split.months for k in self.label_months(j)}))
         matured_labels = self.label_months(matured) if matured else ()
         dataset = {"features": split.months, "validated_data": labelled, "quarantined_data": labelled}
-        return {
+        reads: dict[str, dict[str, tuple[Month, ...]]] = {
             "raw_data": {},
             "validated_data": {"raw_data": (month,)},
             "features": {"validated_data": self.trailing(month, self.lookback)},
             "feature_store": {"features": (month,)},
             "versioned_dataset": dataset,
             "model": {"versioned_dataset": (month,), "promotions": before, **dataset},
-            "predictions": {"features": (month,), "promotions": (month,)},
+            "predictions": {
+                "features": (month,),
+                "promotions": (month,),
+                # Who has left already stands in the snapshot itself only where the label does.
+                "validated_data": () if self.horizon else (month,),
+            },
             "monitoring": {
                 "features": (month,),
                 "promotions": (month,),
@@ -254,7 +259,8 @@ class Calendar:
                 "validated_data": matured_labels,
                 "quarantined_data": matured_labels,
             },
-        }[reader]
+        }
+        return reads[reader]
 
 
 STAGES = (

@@ -34,10 +34,16 @@ class Settings:
         data, defs = os.environ.get("CHURN_DATA", ""), os.environ.get("CHURN_DEFS", "")
         if "://" in data:
             raise SettingsError(f"CHURN_DATA: expected a folder's path, found the address {data!r}. Give a folder.")
+        place = Path(data).expanduser().resolve() if data else checkout() / "data"
+        if place.exists() and not place.is_dir():
+            raise SettingsError(f"CHURN_DATA: expected a folder, found the file {place}. Give a folder.")
+        if odd := sorted(set("[]%") & set(str(place))):
+            # Delta Lake makes an address of the path and takes these for parts of it.
+            raise SettingsError(f"CHURN_DATA: expected a path without {' '.join(odd)}, found {place}. Give another folder.")
         folder = Path(defs).expanduser().resolve() if defs else PACKAGE / "defs"
         if not folder.is_dir():
             raise SettingsError(f"CHURN_DEFS: expected a folder that holds pipelines, found nothing at {folder}.")
-        return cls(data=Path(data).expanduser().resolve() if data else checkout() / "data", defs=folder)
+        return cls(data=place, defs=folder)
 
     def lake(self, pipeline: str) -> Path:
         """Where a pipeline's tables are."""

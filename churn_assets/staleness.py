@@ -25,7 +25,8 @@ class SkipDecision:
 class State:
     """How one month of one stage stands.
 
-    ``stale`` means made from something that has changed since; ``reason`` says what.
+    ``stale`` means made from something that has changed since; ``reason`` says what, and ``against`` is the
+    fingerprint of what it would be made from now.
     """
 
     stage: str
@@ -33,6 +34,7 @@ class State:
     status: Literal["missing", "present", "empty", "stale"]
     reason: str = ""
     rows: int = 0
+    against: str = ""
 
 
 def fingerprint(inputs: Mapping[str, str], code: str) -> str:
@@ -71,7 +73,7 @@ def state_of(pipeline: Pipeline, stage: str, month: Month, code: str) -> State:
     except MissingMonth as error:
         return State(stage, month, "stale", str(error), record.rows)
     if reason := changes(record, inputs, code):
-        return State(stage, month, "stale", reason, record.rows)
+        return State(stage, month, "stale", reason, record.rows, fingerprint(inputs, code))
     return State(stage, month, record.status, record.reason, record.rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -21,18 +22,17 @@ def partitions(pipeline: Pipeline) -> dg.MonthlyPartitionsDefinition:
     return dg.MonthlyPartitionsDefinition(start_date=str(months.start), end_date=end, fmt="%Y-%m")
 
 
-def monthly_job(pipeline: Pipeline, months: dg.PartitionsDefinition[str]) -> dg.UnresolvedAssetJobDefinition:  # type: ignore[name-defined]
+def monthly_job(pipeline: Pipeline) -> Any:
     """All stages of one month."""
     return dg.define_asset_job(
         f"{pipeline.name}_month",
         selection=dg.AssetSelection.groups(pipeline.name),
-        partitions_def=months,
         description=f"One month of the pipeline {pipeline.name}, from its source to its list and monitoring.",
         tags={"churn/pipeline": pipeline.name},
     )
 
 
-def monthly_schedule(pipeline: Pipeline, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:  # type: ignore[name-defined]
+def monthly_schedule(pipeline: Pipeline, job: Any) -> Any:
     """Runs the month that has just become complete."""
     spec = pipeline.spec
     return dg.build_schedule_from_partitioned_job(
@@ -46,9 +46,7 @@ def monthly_schedule(pipeline: Pipeline, job: dg.UnresolvedAssetJobDefinition) -
     )
 
 
-def corrections_sensor(
-    pipeline: Pipeline, job: dg.UnresolvedAssetJobDefinition, codes: Mapping[str, str]  # type: ignore[name-defined]
-) -> dg.SensorDefinition:
+def corrections_sensor(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -> dg.SensorDefinition:
     """Asks the calendar which months were made from something that has changed since, and runs exactly those."""
 
     @dg.sensor(
@@ -64,9 +62,8 @@ def corrections_sensor(
         if not stale:
             yield dg.SkipReason("Every month that was made is up to date.")
         for month, found in stale.items():
-            key = json_hash([(s.stage, s.reason) for s in found] + [pipeline.inputs(s.stage, month) for s in found if "needs" not in s.reason])
             yield dg.RunRequest(
-                run_key=f"{month}-{key}",
+                run_key=f"{month}-{json_hash([(s.stage, s.reason, s.against) for s in found])}",
                 partition_key=str(month),
                 tags={REASON_TAG: f"{found[0].stage} {month}: {found[0].reason}"[:250]},
             )

@@ -10,7 +10,7 @@ import polars as pl
 
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
 from churn_assets.assets.tracking import TrainingLog
-from churn_assets.errors import ChurnAssetsError, LearningError
+from churn_assets.errors import ChurnAssetsError, LakeError, LearningError
 from churn_assets.learning.dataset import Dataset
 from churn_assets.learning.evaluation import Evaluation, Interval, auc_difference, evaluate
 from churn_assets.learning.promotion import PromotionDecision, decide, undecided
@@ -43,7 +43,10 @@ def _make(work: Work) -> Made:
     dataset = pipeline.lake.records(pipeline.window("model", work.month, "versioned_dataset"))[0]
     if dataset.status == "empty":
         return _nothing(champion, dataset.reason)
-    trained = _train(work, str(dataset.facts["id"]), champion)
+    try:
+        trained = _train(work, str(dataset.facts["id"]), champion)
+    except LearningError as error:
+        return _nothing(champion, f"Not enough evidence. {error}")
     decision = decide(
         pipeline.spec.gates, trained.model_id, trained.challenger, champion, trained.difference, trained.problem
     )
@@ -74,7 +77,7 @@ def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
     spec = work.pipeline.spec
     dataset = Dataset(work.pipeline.lake, spec, work.month, reader="model")
     if (now := dataset.version().id) != dataset_id:
-        raise LearningError(
+        raise LakeError(
             f"model {work.month}: expected the dataset {dataset_id}, found its tables changed to {now} since. "
             f"Run versioned_dataset {work.month} again first."
         )

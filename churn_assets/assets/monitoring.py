@@ -20,7 +20,8 @@ def _make(work: Work) -> Made:
     scanned = pipeline.lake.scan_month(pipeline.window("monitoring", work.month, "features"), work.month)
     moved = drift(shares(scanned.collect(), pipeline.models.facts(champion)["reference"])) if champion and scanned is not None else {}
     realised, why = _realised(work)
-    rows = [("psi", name, value, None, None) for name, value in moved.items()]
+    rows: list[tuple[str, str, float, float | None, float | None]] = []
+    rows += [("psi", name, value, None, None) for name, value in moved.items()]
     if realised:
         figures = realised.as_dict()
         rows += [("realised_auc", str(pipeline.calendar.matured_by(work.month)), *_auc(realised))]
@@ -43,6 +44,8 @@ def _realised(work: Work) -> tuple[Evaluation | None, str]:
     """Predictions whose outcome has just become known, against that outcome."""
     pipeline = work.pipeline
     snapshot = pipeline.calendar.matured_by(work.month)
+    if not pipeline.calendar.horizon:
+        return None, "Labels stand in the snapshot itself: there is no later outcome to compare predictions with."
     if snapshot is None:
         return None, "No prediction's outcome is known yet."
     scored = pipeline.lake.scan_month(pipeline.window("monitoring", work.month, "predictions"), snapshot)

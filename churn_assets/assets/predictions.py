@@ -21,7 +21,7 @@ def _make(work: Work) -> Made:
     if champion is None or scanned is None:
         reason = "No champion yet: no model has passed its gates." if champion is None else "There are no customers."
         return Made(None, reason, tuple(Check(c.name, True, reason) for c in STAGE.checks))
-    customers = scanned.drop("month").collect()
+    customers = _still_there(work, scanned.drop("month")).collect()
     model = load(pipeline.models.artefact(champion))
     probability = pl.Series("p_leave", model.predict(customers))
     rows = score(customers, probability, pipeline.key, pipeline.spec.value)
@@ -42,6 +42,16 @@ def _make(work: Work) -> Made:
         },
         effect=lambda: _export(rows, pipeline.exports / str(work.month)),
     )
+
+
+def _still_there(work: Work, customers: pl.LazyFrame) -> pl.LazyFrame:
+    """``customers`` without those who have left within the snapshot: nobody can be kept who is gone."""
+    pipeline, flag = work.pipeline, work.pipeline.spec.schema_.churned
+    window = pipeline.window("predictions", work.month, "validated_data")
+    snapshot = pipeline.lake.scan_month(window, work.month) if window.months else None
+    if snapshot is None or flag is None:
+        return customers
+    return customers.join(snapshot.filter(pl.col(flag)).select(pipeline.key), on=pipeline.key, how="anti")
 
 
 def _probabilities(rows: pl.DataFrame, customers: int, key: str) -> Check:

@@ -18,8 +18,10 @@ import dagster as dg
 import polars as pl
 
 from churn_assets.errors import ChurnAssetsError
+from churn_assets.launcher import PROCESS_TAG
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
+from churn_assets.processes import process_identity
 from churn_assets.settings import PACKAGE
 from churn_assets.staleness import SkipDecision, decide_skip, fingerprint
 from churn_assets.store.content import json_hash
@@ -31,6 +33,7 @@ LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 FORCE_TAG = "churn/force"
 PREVIEW_ROWS = 5
+_SIGNED: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,9 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
     def _asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         tracker = getattr(context.resources, tracker_key(pipeline.name)) if stage.tracked else None
         work = Work(
-            pipeline, Month.parse(context.partition_key), code, context.run_id, context.log, tracker
+            pipeline, Month.parse(context.partition_key), code, context.run.run_id, context.log, tracker
         )
+        _sign(context)
         _tell(stage, work, "begins")
         yield from _run(stage, work, force=FORCE_TAG in context.run.tags)
 
@@ -192,6 +196,13 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
         raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
     _tell(stage, work, record.status)
     yield _result(stage, work, record, made.checks, skip, {**made.metadata, **shown}, begun, made.rows)
+
+
+def _sign(context: dg.AssetExecutionContext) -> None:
+    """Says which process runs this, so that its death can be noticed."""
+    if context.run.run_id not in _SIGNED and PROCESS_TAG not in context.run.tags:
+        context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: process_identity()})
+    _SIGNED.add(context.run.run_id)
 
 
 def _tell(stage: Stage, work: Work, what: str) -> None:

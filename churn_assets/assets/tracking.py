@@ -139,10 +139,12 @@ class Tracker:
 def _served(mlflow: Any, model: TrainedModel) -> Any:
     """``model`` as MLflow serves it: a pandas frame of features in, P(leave) out."""
 
-    class ChurnModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        # Without type hints on purpose: MLflow would take them for the signature.
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            return model.predict(pl.from_pandas(model_input))
+    with _quiet():
+
+        class ChurnModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            # Without type hints on purpose: MLflow would take them for the signature.
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+                return model.predict(pl.from_pandas(model_input))
 
     return ChurnModel()
 

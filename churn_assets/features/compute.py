@@ -59,10 +59,9 @@ def compute(months: Mapping[int, Any], key: str, features: Sequence[FeatureSpec]
         )
     types = table.collect_schema()
     absent = [(c, lag) for c, depth in needed.items() for lag in depth if _at(c, lag) not in types.names()]
-    table = table.with_columns(
-        *(nw.col(c).cast(nw.Float64).alias(_at(c, 0)) for c in sorted(numeric)),
-        *(nw.lit(None, types[c]).alias(_at(c, lag)) for c, lag in absent),
-    )
+    operands = [nw.col(c).cast(nw.Float64).alias(_at(c, 0)) for c in sorted(numeric)]
+    operands += [nw.lit(None, types[c]).alias(_at(c, lag)) for c, lag in absent]
+    table = table.with_columns(*operands) if operands else table
     for feature in features:
         if not isinstance(feature, ColumnsFeature):
             table = table.with_columns(_expression(feature).alias(feature.name))
@@ -121,7 +120,7 @@ def _statistic(kind: str, values: list[nw.Expr]) -> nw.Expr:
 
 
 def _bucket(value: nw.Expr, edges: Sequence[float]) -> nw.Expr:
-    texts = [f"{e:g}" for e in edges]
+    texts = [repr(float(e)).removesuffix(".0") for e in edges]
     names = [f"<{texts[0]}", *(f"{a}-{b}" for a, b in zip(texts, texts[1:], strict=False)), f">={texts[-1]}"]
     bucket: nw.Expr = nw.lit(names[-1])
     for edge, name in zip(reversed(edges), reversed(names[:-1]), strict=True):

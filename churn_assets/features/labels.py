@@ -30,12 +30,18 @@ def label(customers: pl.LazyFrame, later: Sequence[LaterMonth], spec: LabelSpec,
     A customer has left once any month of the window says so; has stayed only if every month says so.
     """
     outcomes = [f"_{i}" for i in range(len(later))]
+    dtype = customers.collect_schema()[key]
     for name, month in zip(outcomes, later, strict=True):
-        customers = customers.join(_outcome(month, spec, key, flag, name), on=key, how="left")
+        if month.rows is None:
+            customers = customers.with_columns(pl.lit(None, pl.Boolean).alias(name))
+        else:
+            customers = customers.join(_outcome(month.rows, spec, key, flag, name), on=key, how="left")
         if spec.kind == "absence" and month.rows is not None:
             customers = customers.with_columns(pl.col(name).fill_null(True))
         if spec.kind == "absence" and month.rows is not None and month.quarantined is not None:
-            unknown = month.quarantined.select(pl.col("customer").alias(key), pl.lit(True).alias("_unknown")).unique()
+            unknown = month.quarantined.select(
+                pl.col("customer").cast(dtype, strict=False).alias(key), pl.lit(True).alias("_unknown")
+            ).unique()
             customers = (
                 customers.join(unknown, on=key, how="left")
                 .with_columns(pl.when(pl.col(name) & pl.col("_unknown").is_not_null()).then(None).otherwise(pl.col(name)).alias(name))
@@ -44,8 +50,6 @@ def label(customers: pl.LazyFrame, later: Sequence[LaterMonth], spec: LabelSpec,
     return customers.with_columns(pl.any_horizontal(outcomes).alias(LABEL)).drop(outcomes)
 
 
-def _outcome(month: LaterMonth, spec: LabelSpec, key: str, flag: str | None, name: str) -> pl.LazyFrame:
-    if month.rows is None:
-        return pl.LazyFrame(schema={key: pl.String, name: pl.Boolean})
+def _outcome(rows: pl.LazyFrame, spec: LabelSpec, key: str, flag: str | None, name: str) -> pl.LazyFrame:
     left = pl.lit(False) if spec.kind == "absence" or flag is None else pl.col(flag)
-    return month.rows.select(key, left.alias(name))
+    return rows.select(key, left.alias(name))

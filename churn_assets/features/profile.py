@@ -17,6 +17,8 @@ COLUMNS = {
 
 def profile(rows: pl.DataFrame, features: Sequence[FeatureSpec]) -> pl.DataFrame:
     """Definition and distribution of every feature, in the order of the specification."""
+    # Sums of floats depend on how the rows are divided into chunks, which reading leaves to chance.
+    rows = rows.rechunk()
     described = [
         (name, f.kind, f.describe(name), ", ".join([name] if f.kind == "columns" else f.operands), f.lookback, *_figures(rows[name]))
         for f in features

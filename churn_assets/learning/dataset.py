@@ -47,7 +47,7 @@ class Dataset:
     def rows(self) -> pl.DataFrame:
         """``event_month``, the customer, ``part``, ``label`` and the features; rows of unknown label are left out."""
         key = self.spec.schema_.key
-        frames = [self._snapshot(j, self.spec.feature_names) for j in self.split.months]
+        frames = [self._snapshot(j, self.spec.feature_names) for j in self.split.months] or [self._nothing()]
         return pl.concat(frames, how="diagonal_relaxed").filter(pl.col(LABEL).is_not_null()).sort("event_month", key)
 
     def _snapshot(self, snapshot: Month, features: list[str]) -> pl.DataFrame:
@@ -55,7 +55,7 @@ class Dataset:
         window = self._window("features")
         rows = self.lake.scan_month(window, snapshot)
         if rows is None:
-            return pl.DataFrame(schema={"event_month": pl.Date, key: pl.String, "part": pl.String, LABEL: pl.Boolean})
+            return self._nothing()
         labelled = self.labels(rows.select(key), snapshot)
         frame = (
             rows.select(pl.col("month").alias("event_month"), key, *features)
@@ -69,6 +69,10 @@ class Dataset:
             parts = holdout_parts(known[key], known[LABEL], self.spec.training.holdout_share)
             return known.with_columns(parts.alias("part"))
         return frame.with_columns(pl.lit(part).alias("part"))
+
+    def _nothing(self) -> pl.DataFrame:
+        names = {"event_month": pl.Date, self.spec.schema_.key: pl.String, "part": pl.String, LABEL: pl.Boolean}
+        return pl.DataFrame(schema=names)
 
     def labels(self, customers: pl.LazyFrame, snapshot: Month) -> pl.LazyFrame:
         """``customers`` with the label of ``snapshot``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -58,13 +59,13 @@ def validate(raw: pl.DataFrame, schema: SchemaSpec) -> Validation:
     _require_columns(raw, [schema.key, *(c.name for c in declared)])
     if ROW not in raw.columns:
         raw = raw.with_row_index(ROW, offset=1)
-    key = [] if any(c.name == schema.key for c in declared) else [ColumnSpec(name=schema.key, type="string")]
-    columns = [*key, *declared]
+    key = next((c for c in declared if c.name == schema.key), ColumnSpec(name=schema.key, type="string"))
+    columns = [key.model_copy(update={"nullable": False}), *(c for c in declared if c.name != schema.key)]
     texts = raw.select(
         pl.int_range(pl.len()).alias(ROW),
         *(_without_missing(raw, c) for c in columns),
     )
-    filled = texts.with_columns(pl.col(c.name).fill_null(pl.lit(_in_kind(c, texts))) for c in columns if c.fill is not None)
+    filled = texts.with_columns(_filled(c, texts) for c in columns if c.fill is not None)
     typed = filled.select(ROW, *(_typed(c, filled.schema[c.name]) for c in columns))
     unreadable = pl.concat(_broken_types(columns, filled, typed))
     broken = pl.concat([unreadable.clear(), *_broken_rules(columns, typed), *_broken_keys(schema.key, typed)])
@@ -108,8 +109,17 @@ def _without_missing(raw: pl.DataFrame, column: ColumnSpec) -> pl.Expr:
     return pl.when(trimmed.is_in(["", *(m.strip() for m in column.missing)])).then(None).otherwise(trimmed).alias(column.name)
 
 
-def _in_kind(column: ColumnSpec, frame: pl.DataFrame) -> object:
-    return str(column.fill) if frame.schema[column.name] == pl.String else column.fill
+def _filled(column: ColumnSpec, frame: pl.DataFrame) -> pl.Expr:
+    """The column with its declared meaning in place of missing values, where the condition for it holds."""
+    meaning = pl.lit(str(column.fill) if frame.schema[column.name] == pl.String else column.fill)
+    holds = [
+        pl.col(name).cast(pl.Float64, strict=False) == float(value)
+        if isinstance(value, int | float)
+        else pl.col(name).cast(pl.String) == value
+        for name, value in column.fill_where.items()
+    ]
+    missing = pl.col(column.name).is_null()
+    return pl.when(pl.all_horizontal(missing, *holds)).then(meaning).otherwise(pl.col(column.name)).alias(column.name)
 
 
 def _typed(column: ColumnSpec, dtype: pl.DataType) -> pl.Expr:
@@ -120,14 +130,21 @@ def _typed(column: ColumnSpec, dtype: pl.DataType) -> pl.Expr:
         case "boolean" if dtype == pl.String:
             text = value.str.to_lowercase()
             return pl.when(text.is_in(_TRUE)).then(True).when(text.is_in(_FALSE)).then(False).alias(column.name)
+        case "boolean" if dtype.is_numeric():
+            # Plain casts guess: they make True of 2 and of NaN, 1 of 1.5, and some day of any number.
+            return pl.when((value == 0) | (value == 1)).then(value == 1).alias(column.name)
         case "boolean":
             return value.cast(pl.Boolean, strict=False)
+        case "integer" if dtype.is_float() or dtype.is_decimal():
+            return pl.when(value == value.round(0)).then(value).cast(pl.Int64, strict=False).alias(column.name)
         case "integer":
             return value.cast(pl.Int64, strict=False)
         case "number":
             return value.cast(pl.Float64, strict=False)
         case "date":
-            return value.str.to_date("%Y-%m-%d", strict=False) if dtype == pl.String else value.cast(pl.Date, strict=False)
+            if dtype in (pl.Date, pl.Datetime):
+                return value.cast(pl.Date)
+            return value.cast(pl.String, strict=False).str.to_date("%Y-%m-%d", strict=False)
 
 
 def _failures(rows: pl.LazyFrame | pl.DataFrame, rule: str, column: str) -> pl.DataFrame:
@@ -148,29 +165,28 @@ def _broken_rules(columns: list[ColumnSpec], typed: pl.DataFrame) -> list[pl.Dat
     """The schema's own rules, checked by pandera on the eager frame (a lazy one is checked for types only)."""
     import pandera.polars as pa
 
-    checks = {c.name: pa.Column(checks=_checks(c), nullable=c.nullable) for c in columns}
+    # Pandera takes NaN for missing; here it is a number that isn't finite, so what is required is told apart first.
+    required = [_failures(typed.filter(pl.col(c.name).is_null()), "required", c.name) for c in columns if not c.nullable]
+    checks = {c.name: pa.Column(checks=_checks(c), nullable=True) for c in columns}
     try:
         pa.DataFrameSchema(checks).validate(typed, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases.filter(pl.col("index").is_not_null())
-        return [
+        return required + [
             _failures(typed.join(part.select(pl.col("index").cast(pl.Int64).alias(ROW)), on=ROW, how="semi"), rule, column)
             for (column, rule), part in _by_rule(cases)
         ]
-    return []
+    return required
 
 
 def _by_rule(cases: pl.DataFrame) -> list[tuple[tuple[str, str], pl.DataFrame]]:
-    named = cases.with_columns(
-        pl.when(pl.col("check") == "not_nullable").then(pl.lit("required")).otherwise(pl.col("check")).alias("check")
-    )
-    return [((str(c), str(r)), part) for (c, r), part in named.group_by("column", "check", maintain_order=True)]
+    return [((str(c), str(r)), part) for (c, r), part in cases.group_by("column", "check", maintain_order=True)]
 
 
-def _checks(column: ColumnSpec) -> list[object]:
+def _checks(column: ColumnSpec) -> list[Any]:
     import pandera.polars as pa
 
-    checks: list[object] = []
+    checks: list[Any] = []
     if column.allowed is not None:
         checks.append(pa.Check.isin(column.allowed, error=f"allowed {', '.join(column.allowed)}"))
     if column.min is not None:

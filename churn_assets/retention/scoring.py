@@ -6,7 +6,7 @@ import polars as pl
 
 from churn_assets.spec import ValueSpec
 
-BANDS = (0.02, 0.05, 0.10, 0.20)
+BANDS = {"very low": 0.02, "low": 0.05, "medium": 0.10, "high": 0.20, "very high": float("inf")}
 
 
 def score(customers: pl.DataFrame, probability: pl.Series, key: str, value: ValueSpec) -> pl.DataFrame:
@@ -22,12 +22,12 @@ def score(customers: pl.DataFrame, probability: pl.Series, key: str, value: Valu
     """
     monthly = pl.col(value.monthly_value) if isinstance(value.monthly_value, str) else pl.lit(value.monthly_value)
     kept = value.save_rate * value.margin * value.lifetime_months
-    affordable = int(value.budget // value.contact_cost) if value.contact_cost else len(customers)
+    # Rounded first, because 1 // 0.1 is 9.
+    affordable = int(round(value.budget / value.contact_cost, 9)) if value.contact_cost else len(customers)
     return (
         customers.select(pl.col(key), probability.alias("p_leave"), monthly.cast(pl.Float64).alias("monthly_value"))
         .with_columns(
-            pl.col("p_leave").cut(list(BANDS), labels=["very low", "low", "medium", "high", "very high"], left_closed=True)
-            .cast(pl.String).alias("risk"),
+            _risk(pl.col("p_leave")).alias("risk"),
             (pl.col("p_leave") * kept * pl.col("monthly_value").fill_null(0) - value.contact_cost).alias("expected_value"),
         )
         .sort(["expected_value", key], descending=[True, False])
@@ -35,6 +35,11 @@ def score(customers: pl.DataFrame, probability: pl.Series, key: str, value: Valu
         .with_columns(((pl.col("expected_value") > 0) & (pl.col("rank") <= affordable)).alias("on_list"))
         .select(key, "p_leave", "risk", "monthly_value", "expected_value", "rank", "on_list")
     )  # fmt: skip
+
+
+def _risk(probability: pl.Expr) -> pl.Expr:
+    """The band of a probability; each reaches up to its limit, which belongs to the next."""
+    return pl.coalesce(pl.when(probability < limit).then(pl.lit(band)) for band, limit in BANDS.items())
 
 
 def summary(scored: pl.DataFrame) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from churn_assets.errors import SourceError
 from churn_assets.months import Month
 from churn_assets.sources import Delivery
 
-_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})")
+_CONFLICT = re.compile(r"^(<{7}( |$)|={7}$|>{7}( |$))")
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ class FileSource:
             SourceError: there are none.
         """
         pattern = self.path.format(month=month, year=f"{month.year:04d}", number=f"{month.number:02d}")
-        place = Path(pattern).expanduser()
-        place = place if place.is_absolute() else self.root / place
-        anchor = Path(place.anchor)
-        found = sorted(p for p in anchor.glob(str(place.relative_to(anchor))) if p.is_file())
+        given = Path(pattern).expanduser()
+        place = self.root / given
+        # The root is a folder as it stands, whatever characters its name has.
+        base = Path(given.anchor) if given.is_absolute() else self.root
+        matching = base.glob(str(given.relative_to(given.anchor)))
+        found = [place] if place.is_file() else sorted(p for p in matching if p.is_file())
         if not found:
             raise SourceError(
                 f"{place}: expected the file of {month}, found none. Put it there (an empty month is a file with just "
@@ -64,7 +67,13 @@ class FileSource:
                 f"{files[odd]}: expected the columns of {files[0].name}, found the difference "
                 f"{sorted(set(names[odd]) ^ set(names[0]))}. Give all files of {month} the same columns."
             )
-        table = pl.concat([f.select(names[0]) for f in frames], how="vertical_relaxed").to_arrow()
+        try:
+            table = pl.concat([f.select(names[0]) for f in frames], how="vertical_relaxed").to_arrow()
+        except pl.exceptions.PolarsError as error:
+            raise SourceError(
+                f"{files[0].parent}: expected the same types in all files of {month}, found: {error}. Nothing was "
+                "ingested."
+            ) from error
         provenance = {
             "kind": "file",
             "files": [file.name for file in files],
@@ -79,31 +88,44 @@ class FileSource:
         if kind is None:
             raise SourceError(f"{file}: expected .csv or .parquet, found {file.suffix!r}. Set source.format.")
         try:
-            frame = pl.read_parquet(file) if kind == "parquet" else self._csv(file)
-        except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError) as error:
+            frame = pl.read_parquet(file, glob=False) if kind == "parquet" else self._csv(file)
+            return frame.with_row_index("_row", offset=1).with_columns(pl.lit(file.name).alias("_file"))
+        except (pl.exceptions.PolarsError, csv.Error, UnicodeDecodeError, LookupError) as error:
             raise SourceError(
                 f"{file}: expected readable {kind} ({self.encoding}, delimiter {self.delimiter!r}), found: {error}. "
                 "Nothing was ingested."
             ) from error
-        return frame.with_row_index("_row", offset=1).with_columns(pl.lit(file.name).alias("_file"))
 
     def _csv(self, file: Path) -> pl.DataFrame:
         with file.open(encoding=self.encoding, newline="") as stream:
-            header = stream.readline()
+            header = next(csv.reader(stream, delimiter=self.delimiter), [])
         self._check_header(file, header)
-        return pl.read_csv(
-            file, separator=self.delimiter, infer_schema=False,
+        frame = pl.read_csv(
+            file, separator=self.delimiter, infer_schema=False, glob=False,
             encoding="utf8" if self.encoding.lower().replace("-", "") == "utf8" else self.encoding,
         )  # fmt: skip
+        markers = frame.to_series(0).str.contains(_CONFLICT.pattern).fill_null(False)
+        if markers.any():
+            row = markers.arg_true()[0]
+            self._refuse_conflict(file, f"row {row + 1}", "a customer", frame.to_series(0)[row])
+        return frame
 
-    def _check_header(self, file: Path, header: str) -> None:
-        if _CONFLICT.match(header):
-            raise SourceError(
-                f"{file}, line 1: expected a header, found {header.strip()!r} (a merge conflict). Restore the file; "
-                "nothing was ingested."
-            )
-        names = [n.strip().strip('"') for n in header.lstrip("\ufeff").split(self.delimiter)]
-        if not header.strip():
+    def _check_header(self, file: Path, header: list[str]) -> None:
+        names = [name.strip().lstrip("\ufeff") for name in header]
+        if not any(names):
             raise SourceError(f"{file}: expected a header in line 1, found an empty file. Nothing was ingested.")
+        if any("\0" in name for name in names):
+            raise SourceError(f"{file}, line 1: expected a header, found bytes that are no text. Nothing was ingested.")
+        if _CONFLICT.match(names[0]):
+            self._refuse_conflict(file, "line 1", "a header", names[0])
         if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise SourceError(f"{file}, line 1: expected each column once, found twice: {', '.join(twice)}.")
+            raise SourceError(
+                f"{file}, line 1: expected each column once, found twice: {', '.join(map(repr, twice))}. "
+                "Nothing was ingested."
+            )
+
+    def _refuse_conflict(self, file: Path, place: str, expected: str, found: str) -> None:
+        raise SourceError(
+            f"{file}, {place}: expected {expected}, found {found!r} (a merge conflict). Restore the file; nothing was "
+            "ingested."
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
-from typing_extensions import LiteralString, Self
+from pydantic_core import ErrorDetails, InitErrorDetails
+from typing_extensions import Self
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -21,10 +21,11 @@ def nearest(name: str, known: list[str]) -> str:
     return f"{hint}Known here: {', '.join(sorted(known)) or 'nothing'}."
 
 
-def finding(loc: tuple[int | str, ...], message: str, value: Any = None, kind: str = "spec") -> InitErrorDetails:
+def finding(loc: tuple[int | str, ...], message: str, value: Any = None) -> InitErrorDetails:
     """One finding, to be raised with others as ``ValidationError.from_exception_data``."""
-    error = PydanticCustomError(cast(LiteralString, kind), "{message}", {"message": message})
-    return InitErrorDetails(type=error, loc=loc, input=value)
+    # A type of error that pydantic itself knows: Dagster rebuilds every finding to add its line in the file.
+    told = message.removeprefix("Value error, ")
+    return InitErrorDetails(type="value_error", loc=loc, input=value, ctx={"error": ValueError(told)})
 
 
 class SpecModel(BaseModel):
@@ -47,11 +48,11 @@ class SpecModel(BaseModel):
         loc, value, kind = error["loc"], error["input"], error["type"]
         if kind == "extra_forbidden" and len(loc) == 1:
             known = [f.alias or name for name, f in cls.model_fields.items()]
-            return finding(loc, f"unknown key {loc[0]!r}. {nearest(str(loc[0]), known)}", value, "unknown_key")
+            return finding(loc, f"unknown key {loc[0]!r}. {nearest(str(loc[0]), known)}", value)
         if kind == "union_tag_invalid":
             tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"].replace("'", "").split(", ")
             key = error["ctx"]["discriminator"].strip("'")
-            return finding((*loc, key), f"{key} {tag!r} isn't known. {nearest(tag, tags)}", value, "unknown_kind")
+            return finding((*loc, key), f"{key} {tag!r} isn't known. {nearest(tag, tags)}", value)
         if kind == "missing":
-            return finding(loc, "expected a value, found nothing. Add this key.", None, "missing")
-        return finding(loc, error["msg"], value, kind)
+            return finding(loc, "expected a value, found nothing. Add this key.", None)
+        return finding(loc, error["msg"], value)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 from typing_extensions import Self
 
 from churn_assets.months import Month
-from churn_assets.spec.base import SpecModel
+from churn_assets.spec.base import SpecModel, nearest
+
+RESERVED = ("month", "event_month", "part", "label", "months_observed")
+"""Names that the tables of every pipeline use themselves."""
 
 MonthField = Annotated[
     Month,
@@ -53,6 +57,19 @@ class FileSourceSpec(SpecModel):
     delimiter: str = Field(",", min_length=1, max_length=1)
     encoding: str = Field("utf-8", description="Encoding of CSV files.")
 
+    @field_validator("path")
+    @classmethod
+    def _known_fields(cls, path: str) -> str:
+        known = ["month", "year", "number"]
+        for _, name, form, conversion in Formatter().parse(path):
+            if name is not None and (name not in known or form or conversion):
+                raise ValueError(f"the path has an unknown {{{name}}}. {nearest(name, known)}")
+        return path
+
+    def path_of(self, month: Month) -> str:
+        """The path, or glob, of one month's files."""
+        return self.path.format(month=month, year=f"{month.year:04d}", number=f"{month.number:02d}")
+
 
 SourceSpec = Annotated[SimulatedSourceSpec | FileSourceSpec, Field(discriminator="type")]
 
@@ -71,6 +88,9 @@ class ColumnSpec(SpecModel):
     nullable: bool = Field(False, description="Whether a value may be missing.")
     missing: list[str] = Field([], description="Texts that stand for a missing value, besides the empty one.")
     fill: float | int | bool | str | None = Field(None, description="What a missing value means, if it means one.")
+    fill_where: dict[str, bool | float | str] = Field(
+        {}, description="Other columns' values that must hold for a missing value to have that meaning."
+    )
     allowed: list[str] | None = Field(None, description="The values a category may take.")
     min: float | None = Field(None, description="Smallest value.")
     max: float | None = Field(None, description="Largest value.")
@@ -83,6 +103,8 @@ class ColumnSpec(SpecModel):
             raise ValueError(f"min and max are for numbers, found type {self.type}.")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"expected min <= max, found {self.min:g} > {self.max:g}.")
+        if self.fill_where and self.fill is None:
+            raise ValueError("fill_where needs fill: what the missing value means.")
         if self.role == "churned" and self.type != "boolean":
             raise ValueError(f"a churned column has type boolean, found {self.type}.")
         return self
@@ -103,6 +125,11 @@ class SchemaSpec(SpecModel):
         names = [c.name for c in columns]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"columns declared twice: {', '.join(twice)}.")
+        if taken := sorted({n for c in columns if c.role != "ignored" for n in [c.name] if n in RESERVED}):
+            raise ValueError(
+                f"the tables use the name {', '.join(taken)} themselves. Rename the column in the source, or give it "
+                "'role: ignored'."
+            )
         if len(flags := [c.name for c in columns if c.role == "churned"]) > 1:
             raise ValueError(f"expected at most one column with role churned, found {', '.join(flags)}.")
         return columns
@@ -112,7 +139,8 @@ class SchemaSpec(SpecModel):
     def _shorthand(cls, value: Any) -> Any:
         """Lets ``columns`` be given as {name: {...}} too."""
         if isinstance(value, dict) and isinstance(columns := value.get("columns"), dict):
-            return {**value, "columns": [{"name": n, **(c or {})} for n, c in columns.items()]}
+            named = [{"name": n, **(c or {})} if isinstance(c or {}, dict) else c for n, c in columns.items()]
+            return {**value, "columns": named}
         return value
 
     @property
@@ -137,3 +165,9 @@ class LabelSpec(SpecModel):
     horizon: int = Field(1, ge=1, le=24, description="Months after the snapshot in which leaving counts.")
     min_rate: float = Field(0.001, ge=0, le=1, description="A month's smallest plausible churn rate.")
     max_rate: float = Field(0.5, ge=0, le=1, description="A month's largest plausible churn rate.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_rate > self.max_rate:
+            raise ValueError(f"expected min_rate <= max_rate, found {self.min_rate:g} > {self.max_rate:g}.")
+        return self

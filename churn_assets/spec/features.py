@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import Self
 
 from churn_assets.spec.base import SpecModel
@@ -134,7 +134,7 @@ class BucketFeature(_OfColumn):
     """The interval that a column's value falls in, closed on the left."""
 
     kind: Literal["bucket"]
-    edges: list[float] = Field(min_length=1)
+    edges: list[FiniteFloat] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -165,6 +165,6 @@ def _with_name(value: object, pattern: str) -> object:
     if not isinstance(value, dict) or value.get("name"):
         return value
     try:
-        return {**value, "name": pattern.format(**{"months": 3 if "kind" in pattern else 1, **value})}
+        return {**value, "name": pattern.format_map({"months": 3 if "kind" in pattern else 1, **value})}
     except KeyError:
         return value

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 from typing_extensions import Self
 
-from churn_assets.months import Calendar
+from churn_assets.months import Calendar, month_range
 from churn_assets.spec.base import SpecModel, finding, nearest
-from churn_assets.spec.data import FileSourceSpec, LabelSpec, MonthsSpec, SchemaSpec, SourceSpec
+from churn_assets.spec.data import RESERVED, FileSourceSpec, LabelSpec, MonthsSpec, SchemaSpec, SourceSpec
 from churn_assets.spec.features import ColumnsFeature, FeatureSpec
 from churn_assets.spec.learning import CandidateSpec, GatesSpec, TrainingSpec
 from churn_assets.spec.operation import AutomationSpec, ValueSpec
@@ -65,7 +65,7 @@ class PipelineSpec(SpecModel):
         try:
             spec = handler(value)
         except ValidationError as error:
-            findings += [finding(e["loc"], e["msg"], e["input"], e["type"]) for e in error.errors(include_url=False)]
+            findings += [finding(e["loc"], e["msg"], e["input"]) for e in error.errors(include_url=False)]
         sections = dict(spec) if spec else cls._valid_sections(value)
         findings += _conflicts(sections)
         if findings or spec is None:
@@ -78,11 +78,12 @@ class PipelineSpec(SpecModel):
             return {}
         hints, valid = get_type_hints(cls, include_extras=True), {}
         for name, info in cls.model_fields.items():
-            try:
-                given = value.get(info.alias or name, info.default)
-                valid[name] = TypeAdapter(hints[name]).validate_python(given)
-            except ValidationError:
-                continue
+            given = value.get(info.alias or name, info.default)
+            if get_origin(hints[name]) is list and isinstance(given, list):
+                (item,) = get_args(hints[name])
+                valid[name] = [_if_valid(item, one) for one in given]
+            else:
+                valid[name] = _if_valid(hints[name], given)
         return valid
 
     @property
@@ -103,26 +104,49 @@ class PipelineSpec(SpecModel):
         return [name for feature in self.features for name in feature.names]
 
 
+def _if_valid(kind: Any, given: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(given)
+    except ValidationError:
+        return None
+
+
 def _conflicts(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
     schema: SchemaSpec | None = sections.get("schema_")
     if schema:
         yield from _unknown_operands(schema, sections.get("features") or [])
         yield from _label_without_column(schema, sections.get("label"))
+        yield from _unknown_conditions(schema)
         value = sections.get("value")
         if value and isinstance(value.monthly_value, str) and value.monthly_value not in schema.attributes:
             hint = nearest(value.monthly_value, list(schema.attributes))
             yield finding(("value", "monthly_value"), f"no attribute is called {value.monthly_value!r}. {hint}")
+        elif value and isinstance(value.monthly_value, str) and value.monthly_value not in _numbers(schema):
+            kind = schema.attributes[value.monthly_value].type
+            yield finding(
+                ("value", "monthly_value"), f"expected a number, found {value.monthly_value!r} of type {kind}."
+            )
+        yield from _taken_names(schema, sections.get("features") or [])
     yield from _twice(sections)
     yield from _static_file_of_many_months(sections)
 
 
+def _numbers(schema: SchemaSpec) -> set[str]:
+    return {n for n, c in schema.attributes.items() if c.type in ("integer", "number", "boolean")}
+
+
 def _unknown_operands(schema: SchemaSpec, features: list[Any]) -> Iterator[InitErrorDetails]:
+    """Findings on the operands of valid features; None stands for one that is invalid in itself."""
     attributes = schema.attributes
     known = dict.fromkeys(attributes)
-    numeric = {n for n, c in attributes.items() if c.type in ("integer", "number", "boolean")}
+    numeric = _numbers(schema)
     for i, feature in enumerate(features):
+        if feature is None:
+            continue
         for operand in feature.operands:
             place = ("features", i, "columns" if isinstance(feature, ColumnsFeature) else feature.kind)
+            if feature.kind == "ratio" and operand not in known and None in features[:i]:
+                continue  # It may be the name of the invalid feature.
             if operand not in known or (operand not in attributes and feature.kind != "ratio"):
                 yield finding(place, f"no column is called {operand!r}. {nearest(operand, list(known))}", operand)
             elif operand not in numeric and feature.kind not in ("columns", "lag"):
@@ -130,6 +154,15 @@ def _unknown_operands(schema: SchemaSpec, features: list[Any]) -> Iterator[InitE
         known.update(dict.fromkeys(feature.names))
         if feature.kind not in ("columns", "lag", "bucket"):
             numeric.update(feature.names)
+
+
+def _unknown_conditions(schema: SchemaSpec) -> Iterator[InitErrorDetails]:
+    known = [c.name for c in schema.columns if c.role != "ignored"]
+    for i, column in enumerate(schema.columns):
+        for name in column.fill_where:
+            if name not in known:
+                place = ("schema", "columns", i, "fill_where")
+                yield finding(place, f"no column is called {name!r}. {nearest(name, known)}", name)
 
 
 def _label_without_column(schema: SchemaSpec, label: LabelSpec | None) -> Iterator[InitErrorDetails]:
@@ -143,21 +176,36 @@ def _label_without_column(schema: SchemaSpec, label: LabelSpec | None) -> Iterat
 
 def _twice(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
     names = {
-        "features": [n for f in sections.get("features") or [] for n in f.names],
-        "candidates": [c.name for c in sections.get("candidates") or []],
+        "features": [n for f in sections.get("features") or [] if f for n in f.names],
+        "candidates": [c.name for c in sections.get("candidates") or [] if c],
     }
     for section, given in names.items():
         for name in sorted({n for n in given if given.count(n) > 1}):
             yield finding((section,), f"{name!r} is declared twice. Give one of the two another name.")
 
 
+def _taken_names(schema: SchemaSpec, features: list[Any]) -> Iterator[InitErrorDetails]:
+    taken = {schema.key, *(c.name for c in schema.columns), *RESERVED}
+    for i, feature in enumerate(features):
+        if feature and not isinstance(feature, ColumnsFeature) and feature.name in taken:
+            yield finding(
+                ("features", i, feature.kind, "name"),
+                f"{feature.name!r} is a column already. Give the feature another name.",
+                feature.name,
+            )
+
+
 def _static_file_of_many_months(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
     source, months = sections.get("source"), sections.get("months")
-    if isinstance(source, FileSourceSpec) and months and not re.search(r"\{(month|year|number)\}", source.path):
-        if months.end != months.start:
-            yield finding(
-                ("source", "path"),
-                f"{source.path!r} has no {{month}}, so it is one static table, but the pipeline's months are "
-                f"{months.start} to {months.end or 'open'}. Put {{month}} into the path, or set months.end to "
-                f"{months.start}.",
-            )
+    if not isinstance(source, FileSourceSpec) or not months or "{{" in source.path:
+        return
+    first = months.start
+    # A path that lacks the year repeats after twelve months, any other that repeats does so at once.
+    year = month_range(first, min(months.end or first + 12, first + 12))
+    paths = [source.path_of(month) for month in year]
+    if len(set(paths)) < len(paths):
+        yield finding(
+            ("source", "path"),
+            f"{source.path!r} names the same file for several of the pipeline's months, {first} to "
+            f"{months.end or 'open'}. Put {{month}} into the path, or set months.end to {first}.",
+        )

@@ -29,6 +29,11 @@ def content_hash(frame: pl.DataFrame) -> str:
 
 
 def _buffers(series: pl.Series) -> Iterator[bytes | pa.Buffer]:
+    if series.dtype in (pl.Categorical, pl.Enum, pl.Int128) or series.dtype.is_decimal():
+        # The codes of categories depend on what else the process has seen, and NumPy has no integers of 128 bits.
+        series = series.cast(pl.String)
+    if series.dtype == pl.Null:
+        return
     if series.dtype in (pl.String, pl.Binary):
         texts = series.fill_null("" if series.dtype == pl.String else b"").to_arrow().cast(pa.large_binary())
         _, offsets, data = texts.buffers()

@@ -1,0 +1,132 @@
+"""An installation of its own for tests: real lake, real Dagster instance, real MLflow, all below one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from churn_assets.definitions import defs, pipelines
+from churn_assets.instance import MonthRun, open_instance, run_months
+from churn_assets.months import STAGES, Month
+from churn_assets.pipeline import Pipeline
+from churn_assets.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+FIRST = Month.parse("2024-01")
+
+
+def small_spec(**changes: Any) -> dict[str, Any]:
+    """The shipped pipeline on a base small enough for a test; sections of ``changes`` are merged in."""
+    spec: dict[str, Any] = yaml.safe_load((ROOT / "churn_assets/defs/churn/defs.yaml").read_text())["attributes"]
+    spec["source"] = {"type": "simulated", "customers": 1500, "seed": 3}
+    spec["gates"] = {"floor": 0.55, "margin": 0.1, "max_calibration_error": 0.1, "min_rows": 200, "min_positives": 5}
+    spec["label"] |= {"min_rate": 0.0}
+    for section, value in changes.items():
+        merge = isinstance(value, dict) and isinstance(spec.get(section), dict) and section != "source"
+        spec[section] = {**spec[section], **value} if merge else value
+    return spec
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One folder with definitions, data and a Dagster home."""
+
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "CHURN_DATA": str(self.home / "data"),
+            "CHURN_DEFS": str(self.home / "defs"),
+            "DAGSTER_HOME": str(self.home / "dagster_home"),
+        }
+
+    @classmethod
+    def create(cls, home: Path, **specs: Mapping[str, Any]) -> Installation:
+        """An installation of the pipelines ``specs``, by name."""
+        made = cls(home)
+        (home / "data").mkdir(parents=True)
+        (home / "dagster_home").mkdir()
+        config = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+        for storage in ("storage", "compute_logs", "local_artifact_storage"):
+            del config[storage]
+        (home / "dagster_home" / "dagster.yaml").write_text(yaml.safe_dump(config))
+        for name, spec in specs.items():
+            made.declare(name, spec)
+        return made
+
+    def declare(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Puts a pipeline's ``defs.yaml`` in its folder."""
+        folder = self.home / "defs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {"type": "churn_assets.ChurnPipeline", "attributes": {**spec, "name": name}}
+        (folder / "defs.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def copy(self, home: Path) -> Installation:
+        """The same installation elsewhere."""
+        shutil.copytree(self.home, home)
+        return Installation(home)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Makes this the installation that the environment names."""
+        before = {name: os.environ.get(name) for name in self.environment}
+        os.environ.update(self.environment)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+    def pipeline(self, name: str = "churn") -> Pipeline:
+        with self.active():
+            return pipelines(Settings.from_environment())[name]
+
+    def run(
+        self, months: Sequence[str], name: str = "churn", stages: Sequence[str] = (), force: bool = False
+    ) -> list[MonthRun]:
+        """Runs months in this process, on the real instance."""
+        with self.active(), open_instance() as instance:
+            return run_months(
+                instance, defs(), self.pipeline(name), [Month.parse(m) for m in months], stages=stages, force=force
+            )
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        with self.active(), open_instance() as instance:
+            yield instance
+
+    def churn(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """The command line in a process of its own."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command line, begun and left running."""
+        environment = {**os.environ, **self.environment, "COLUMNS": "200", "NO_COLOR": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "churn_assets.cli", *arguments],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home,
+        )  # fmt: skip
+
+    def contents(self, month: str, name: str = "churn") -> dict[str, str]:
+        """What every table holds in ``month``, as hashes."""
+        lake = self.pipeline(name).lake
+        tables = [*STAGES, "promotions", "quarantined_data"]
+        return {t: r.content for t in tables if (r := lake.record(t, Month.parse(month)))}
+
+    def exported(self, month: str, name: str = "churn") -> dict[str, bytes]:
+        """The exported files of ``month``, byte by byte."""
+        folder = self.home / "data" / "exports" / name / month
+        return {file.name: file.read_bytes() for file in sorted(folder.glob("*"))}

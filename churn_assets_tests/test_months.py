@@ -1,0 +1,243 @@
+import contextlib
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from churn_assets.errors import MonthError
+from churn_assets.months import STAGES, Calendar, Month, Window, month_range
+
+months = st.builds(Month, st.integers(1900, 2200), st.integers(1, 12))
+calendars = st.builds(
+    Calendar,
+    start=months,
+    horizon=st.integers(0, 6),
+    lookback=st.integers(0, 8),
+    training_months=st.integers(1, 15),
+    split=st.sampled_from(["out_of_time", "holdout"]),
+)
+ages = st.integers(0, 30)
+everything = settings(max_examples=300, deadline=None)
+
+
+@everything
+@given(months, st.integers(-500, 500))
+def test_adding_and_subtracting_months_round_trips(month: Month, step: int) -> None:
+    assert month + step - step == month
+    assert (month + step) - month == step
+    assert Month.parse(str(month)) == month == Month.parse(month)
+    assert Month.of(month.first_day) == month
+    assert month.first_day.day == 1
+    assert (month < month + step) == (step > 0)
+
+
+def test_a_year_ends_with_december() -> None:
+    assert Month(2024, 12) + 1 == Month(2025, 1)
+    assert Month(2025, 1) - 1 == Month(2024, 12)
+    assert str(Month(987, 3)) == "0987-03"
+    assert Month.of(date(2024, 2, 29)) == Month(2024, 2)
+
+
+GARBAGE = [
+    "", "2024", "2024-13", "2024-00", "2024-1", "24-01", "2024-01-01", " 2024-01", "2024-01\n", "2024-01 ", "2024/01",
+    "0000-01", "-024-01", "x2024-01", "２０２４-01", "٢٠٢٤-01", None, 202401, date(2024, 1, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_only_a_year_and_a_month_are_a_month(text: str) -> None:
+    with pytest.raises(MonthError, match="expected a month as YYYY-MM"):
+        Month.parse(text)
+
+
+@everything
+@given(st.text(max_size=9))
+def test_what_is_read_is_written_the_same(text: str) -> None:
+    with contextlib.suppress(MonthError):
+        assert str(Month.parse(text)) == text
+
+
+def test_a_range_has_both_ends_and_may_have_none() -> None:
+    assert month_range(Month(2024, 11), Month(2025, 1)) == (Month(2024, 11), Month(2024, 12), Month(2025, 1))
+    assert month_range(Month(2024, 2), Month(2024, 1)) == ()
+
+
+@everything
+@given(calendars, ages)
+def test_every_label_of_a_dataset_is_mature(calendar: Calendar, age: int) -> None:
+    month = calendar.start + age
+    split = calendar.split_of(month)
+    for snapshot in split.months:
+        assert max(calendar.label_months(snapshot)) <= month
+        assert calendar.is_mature(snapshot, month)
+        assert snapshot >= calendar.start
+
+
+@everything
+@given(calendars, ages)
+def test_the_purge_gap_holds_between_all_parts(calendar: Calendar, age: int) -> None:
+    split = calendar.split_of(calendar.start + age)
+    if split.kind != "out_of_time":
+        return
+    (validation,) = split.validate
+    for snapshot in (*split.fit, *split.calibrate):
+        assert max(calendar.label_months(snapshot)) <= validation
+    for later in split.calibrate:
+        assert all(max(calendar.label_months(j)) <= later for j in split.fit)
+    assert len(split.calibrate) <= 1
+    assert not split.calibrate or split.calibrate[0] > max(split.fit)
+    parts = [*split.fit, *split.calibrate, *split.validate, *split.purged]
+    assert len(parts) == len(set(parts))
+    assert sorted(parts) == list(month_range(min(parts), validation))
+
+
+@everything
+@given(calendars, ages)
+def test_a_dataset_is_as_new_and_as_long_as_it_may_be(calendar: Calendar, age: int) -> None:
+    month = calendar.start + age
+    split = calendar.split_of(month)
+    if split.kind == "none":
+        assert not split.months
+        assert split.immature == month_range(calendar.start, month)
+        return
+    validation = month - calendar.horizon
+    assert split.validate == (validation,)
+    assert split.immature == month_range(validation + 1, month)
+    assert not any(calendar.is_mature(snapshot, month) for snapshot in split.immature)
+    if split.kind == "holdout":
+        assert split.fit == (validation,)
+        assert not split.calibrate
+        assert not split.purged
+        history = validation - calendar.horizon >= calendar.start
+        assert calendar.split == "holdout" or calendar.horizon == 0 or not history
+    else:
+        newest = validation - calendar.horizon
+        oldest = max(calendar.start, newest + 1 - calendar.training_months)
+        assert min(split.fit) == oldest
+        assert max(split.fit + split.calibrate) == newest
+
+
+def test_the_months_of_the_classic_set_up() -> None:
+    split = Calendar(Month(2024, 1), training_months=4).split_of(Month(2024, 12))
+    assert split.validate == (Month(2024, 11),)
+    assert split.calibrate == (Month(2024, 10),)
+    assert split.fit == month_range(Month(2024, 7), Month(2024, 9))
+    assert split.purged == ()
+    assert split.immature == (Month(2024, 12),)
+
+
+def test_the_months_of_a_horizon_of_two() -> None:
+    split = Calendar(Month(2024, 1), horizon=2, training_months=6).split_of(Month(2024, 12))
+    assert split.validate == (Month(2024, 10),)
+    assert split.calibrate == (Month(2024, 8),)
+    assert split.fit == month_range(Month(2024, 3), Month(2024, 6))
+    assert split.purged == (Month(2024, 7), Month(2024, 9))
+    assert [split.part_of(Month(2024, n)) for n in (6, 8, 10)] == ["fit", "calibrate", "validate"]
+
+
+@everything
+@given(calendars, ages)
+def test_months_needed_is_exact(calendar: Calendar, age: int) -> None:
+    month = calendar.start + age
+    split = calendar.split_of(month)
+    assert (split.kind == "none") == (split.months_needed > 0)
+    if split.kind == "none":
+        assert calendar.split_of(month + split.months_needed).kind != "none"
+        assert calendar.split_of(month + split.months_needed - 1).kind == "none"
+
+
+@everything
+@given(calendars, ages, st.sampled_from(STAGES))
+def test_no_stage_reads_a_later_month_or_one_before_the_start(calendar: Calendar, age: int, stage: str) -> None:
+    month = calendar.start + age
+    for window in calendar.windows(stage, month):
+        assert window.months
+        assert all(calendar.start <= m <= month for m in window)
+        assert list(window) == sorted(set(window))
+        assert (window.reader, window.month) == (stage, month)
+        assert calendar.window(stage, month, window.table) == window
+
+
+@everything
+@given(calendars, ages)
+def test_the_end_of_a_pipeline_changes_no_window(calendar: Calendar, age: int) -> None:
+    month = calendar.start + age
+    ended = Calendar(
+        calendar.start, month, calendar.horizon, calendar.lookback, calendar.training_months, calendar.split
+    )
+    assert all(ended.windows(s, month) == calendar.windows(s, month) for s in STAGES)
+
+
+@settings(max_examples=30, deadline=None)
+@given(calendars, st.integers(0, 13))
+def test_readers_are_the_inverse_of_windows(calendar: Calendar, length: int) -> None:
+    until = calendar.start + length
+    all_months = month_range(calendar.start, until)
+    forwards = {
+        (window.table, read, stage, month)
+        for stage in STAGES
+        for month in all_months
+        for window in calendar.windows(stage, month)
+        for read in window
+    }
+    tables = {"quarantined_data", "promotions", *STAGES}
+    backwards = {
+        (table, read, stage, month)
+        for table in tables
+        for read in all_months
+        for stage, month in calendar.readers(table, read, until)
+    }
+    assert forwards == backwards
+
+
+@everything
+@given(calendars, ages)
+def test_labels_are_read_from_valid_and_quarantined_rows_alike(calendar: Calendar, age: int) -> None:
+    for stage in ("versioned_dataset", "model", "monitoring"):
+        month = calendar.start + age
+        valid = calendar.window(stage, month, "validated_data").months
+        assert valid == calendar.window(stage, month, "quarantined_data").months
+
+
+def test_features_look_back_and_nothing_looks_ahead() -> None:
+    calendar = Calendar(Month(2024, 1), lookback=2)
+    assert calendar.window("features", Month(2024, 2), "validated_data").months == (Month(2024, 1), Month(2024, 2))
+    assert calendar.window("features", Month(2024, 9), "validated_data").months == month_range(
+        Month(2024, 7), Month(2024, 9)
+    )
+    model = {w.table: w.months for w in calendar.windows("model", Month(2024, 4))}
+    assert model["promotions"] == (Month(2024, 3),)
+    assert model["features"] == month_range(Month(2024, 1), Month(2024, 3))
+    assert model["validated_data"] == month_range(Month(2024, 2), Month(2024, 4))
+    assert not [w for w in calendar.windows("model", Month(2024, 1)) if w.table == "promotions"]
+    watched = {w.table: w.months for w in calendar.windows("monitoring", Month(2024, 4))}
+    assert watched["predictions"] == (Month(2024, 3), Month(2024, 4))
+    assert watched["validated_data"] == (Month(2024, 4),)
+
+
+def test_a_label_in_its_own_row_is_mature_at_once() -> None:
+    calendar = Calendar(Month(2024, 1), horizon=0)
+    assert calendar.label_months(Month(2024, 1)) == (Month(2024, 1),)
+    split = calendar.split_of(Month(2024, 1))
+    assert split.kind == "holdout"
+    assert split.part_of(Month(2024, 1)) == "fit+validate"
+    assert split.immature == ()
+    assert split.months == (Month(2024, 1),)
+
+
+def test_a_month_outside_the_pipeline_is_refused_with_its_range() -> None:
+    calendar = Calendar(Month(2024, 3), Month(2024, 5))
+    assert calendar.check(Month(2024, 3)) == Month(2024, 3)
+    assert calendar.check(Month(2024, 5)) == Month(2024, 5)
+    with pytest.raises(MonthError, match="from 2024-03 to 2024-05, found 2024-02"):
+        calendar.check(Month(2024, 2))
+    with pytest.raises(MonthError, match="found 2024-06"):
+        calendar.check(Month(2024, 6))
+    with pytest.raises(MonthError, match="from 2024-03 on, found 2024-02"):
+        Calendar(Month(2024, 3)).check(Month(2024, 2))
+
+
+def test_a_window_is_read_in_order() -> None:
+    window = Window("features", Month(2024, 2), "validated_data", (Month(2024, 1), Month(2024, 2)))
+    assert list(window) == [Month(2024, 1), Month(2024, 2)]
