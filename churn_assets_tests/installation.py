@@ -25,9 +25,15 @@ ROOT = Path(__file__).parents[1]
 FIRST = Month.parse("2024-01")
 
 
+def shipped_spec() -> dict[str, Any]:
+    """The specification of the shipped pipeline."""
+    spec: dict[str, Any] = yaml.safe_load((ROOT / "churn_assets/defs/churn/defs.yaml").read_text())["attributes"]
+    return spec
+
+
 def small_spec(**changes: Any) -> dict[str, Any]:
     """The shipped pipeline on a base small enough for a test; sections of ``changes`` are merged in."""
-    spec: dict[str, Any] = yaml.safe_load((ROOT / "churn_assets/defs/churn/defs.yaml").read_text())["attributes"]
+    spec = shipped_spec()
     spec["source"] = {"type": "simulated", "customers": 1500, "seed": 3}
     spec["gates"] = {"floor": 0.55, "margin": 0.1, "max_calibration_error": 0.1, "min_rows": 200, "min_positives": 5}
     spec["label"] |= {"min_rate": 0.0}
