@@ -3,8 +3,8 @@
     python benchmarks/against_bayes.py --customers 7000 --months 24
 
 Runs the shipped pipeline in a temporary installation, month by month through Dagster, then compares, on the same
-customers: what the champion as of a month predicted, and the hazard that the simulator really drew from. Both are judged
-by who left in the month after.
+customers: what the champion as of a month predicted, and the hazard that the simulator really drew from. Both are
+judged by who left in the month after.
 """
 
 from __future__ import annotations

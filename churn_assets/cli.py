@@ -197,7 +197,14 @@ def _pipeline(name: str) -> Any:
 
 
 def _run(name: str, months: list[Month], stages: list[str], force: bool) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from churn_assets.definitions import defs
     from churn_assets.instance import MonthRun, open_instance, run_months
@@ -206,7 +213,13 @@ def _run(name: str, months: list[Month], stages: list[str], force: bool) -> None
     with _quiet():
         definitions = defs()
     begun = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with open_instance() as instance, Progress(*columns, console=console, transient=True) as progress, _quiet():
         task = progress.add_task(f"{name}", total=len(months) * len(stages or STAGES))
 
@@ -228,7 +241,8 @@ def _run(name: str, months: list[Month], stages: list[str], force: bool) -> None
         )
     failed = [r for r in results if not r.success]
     console.print(
-        f"{len(results) - len(failed)} of {len(results)} months done in {time.perf_counter() - begun:.1f} s.", highlight=False
+        f"{len(results) - len(failed)} of {len(results)} months done in {time.perf_counter() - begun:.1f} s.",
+        highlight=False,
     )
     if failed:
         console.print(f"Failed: {', '.join(str(r.month) for r in failed)}. Look closer in the UI: `dagster dev`.")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 from pydantic import BaseModel
-from typing_extensions import Self
 
 from churn_assets.assets import ALL
 from churn_assets.assets.automation import corrections_sensor, monthly_job, monthly_schedule, partitions

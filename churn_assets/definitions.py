@@ -24,7 +24,7 @@ FOREIGN_DEFS = "churn_pipelines"
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """All pipelines, each from its own folder. Steps of a run share a process: starting one costs more than most steps."""
+    """All pipelines, each from its own folder. The steps of a run share a process: starting one takes longer than most."""
     with warnings.catch_warnings():
         # Checks by partition and backfill policies are used knowingly; the range of Dagster's versions is pinned.
         for category in (dg.PreviewWarning, dg.BetaWarning):

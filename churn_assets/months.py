@@ -197,8 +197,9 @@ class Calendar:
         """The split of the dataset that is made at the end of ``month``."""
         validation = self.matured_by(month)
         if validation is None:
-            return Split("none", immature=month_range(self.start, month),
-                         months_needed=self.start + self.horizon - month)
+            return Split(
+                "none", immature=month_range(self.start, month), months_needed=self.start + self.horizon - month
+            )
         immature = month_range(validation + 1, month)
         last = validation - self.horizon
         training = month_range(max(self.start, last + 1 - self.training_months), last)
@@ -210,7 +211,9 @@ class Calendar:
             fit=fit or training,
             calibrate=(last,) if fit else (),
             validate=(validation,),
-            purged=tuple(j for j in month_range(training[0], validation - 1) if j > last or (fit and fit[-1] < j < last)),
+            purged=tuple(
+                j for j in month_range(training[0], validation - 1) if j > last or (fit and fit[-1] < j < last)
+            ),
             immature=immature,
         )
 

@@ -39,7 +39,9 @@ class Settings:
             raise SettingsError(f"CHURN_DATA: expected a folder, found the file {place}. Give a folder.")
         if odd := sorted(set("[]%") & set(str(place))):
             # Delta Lake makes an address of the path and takes these for parts of it.
-            raise SettingsError(f"CHURN_DATA: expected a path without {' '.join(odd)}, found {place}. Give another folder.")
+            raise SettingsError(
+                f"CHURN_DATA: expected a path without {' '.join(odd)}, found {place}. Give another folder."
+            )
         folder = Path(defs).expanduser().resolve() if defs else PACKAGE / "defs"
         if not folder.is_dir():
             raise SettingsError(f"CHURN_DEFS: expected a folder that holds pipelines, found nothing at {folder}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def test_the_shipped_pipeline_has_every_stage_with_owner_group_kinds_and_descrip
 def test_edges_are_the_published_chain_and_go_from_month_to_the_same_month() -> None:
     graph = defs().resolve_asset_graph()
     chain = [dg.AssetKey(["churn", stage]) for stage in STAGES]
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in itertools.pairwise(chain):
         assert before in graph.get(after).parent_keys
     for key in chain:
         for parent in graph.get(key).parent_keys:

@@ -42,7 +42,8 @@ def _online_check(work: Work, rows: pl.DataFrame) -> Check:
     wrong = [
         row[key]
         for row in sample.drop("month").iter_rows(named=True)
-        if work.pipeline.online.lookup(row[key]) != {**{k: v for k, v in row.items() if k != key}, "month": str(work.month)}
+        if work.pipeline.online.lookup(row[key])
+        != {**{k: v for k, v in row.items() if k != key}, "month": str(work.month)}
     ]
     reason = f"{len(sample) - len(wrong)} of {len(sample)} customers looked up have the offline values."
     return Check("online_equals_offline", not wrong, reason, figures={"different": wrong})
@@ -50,8 +51,8 @@ def _online_check(work: Work, rows: pl.DataFrame) -> Check:
 
 STAGE = Stage(
     name="feature_store",
-    description="The catalogue of features: definition and distribution of each in this month. The offline store is the "
-    "table features, month by month; the newest month is served online by customer.",
+    description="The catalogue of features: definition and distribution of each in this month. The offline store is "
+    "the table features, month by month; the newest month is served online by customer.",
     kinds=frozenset({"deltalake", "sqlite"}),
     after=("features",),
     checks=(CheckPlan("online_equals_offline", "Customers looked up online have the offline table's values."),),

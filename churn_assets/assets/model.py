@@ -105,11 +105,12 @@ def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
 
 def _scores(trained: _Trained) -> pl.DataFrame:
     judged = [*trained.evaluations.items(), *([("champion", trained.against)] if trained.against else [])]
+    roles = {trained.training.challenger: "challenger", "champion": "champion"}
     return pl.DataFrame(
         [
             {
                 "candidate": name,
-                "role": "challenger" if name == trained.training.challenger else "champion" if name == "champion" else "candidate",
+                "role": roles.get(name, "candidate"),
                 "selection_auc": trained.training.selection.get(name),
                 **evaluation.as_dict(),
             }
@@ -149,7 +150,15 @@ def _shown(trained: _Trained, decision: PromotionDecision) -> dict[str, Any]:
     found = trained.challenger
     baseline = next(iter(trained.evaluations.values()))
     scores = _scores(trained).select(
-        "candidate", "role", "auc", "auc_lower", "auc_upper", "pr_auc", "log_loss", "calibration_error", "top_decile_lift"
+        "candidate",
+        "role",
+        "auc",
+        "auc_lower",
+        "auc_upper",
+        "pr_auc",
+        "log_loss",
+        "calibration_error",
+        "top_decile_lift",
     )
     importance = trained.training.models[trained.training.challenger].importance()
     return {
@@ -224,8 +233,8 @@ def _metrics(trained: _Trained) -> dict[str, float]:
 STAGE = Stage(
     name="model",
     description="The month's candidates, judged on rows none of them learned from, and the decision which model scores "
-    "customers from now on. A challenger replaces the champion only if it passes its gates and a paired interval on the "
-    "same rows rules out that it is worse by more than the margin.",
+    "customers from now on. A challenger replaces the champion only if it passes its gates and a paired interval on "
+    "the same rows rules out that it is worse by more than the margin.",
     kinds=frozenset({"deltalake", "xgboost", "scikitlearn", "mlflow"}),
     after=("versioned_dataset",),
     checks=(

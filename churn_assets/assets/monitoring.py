@@ -18,7 +18,11 @@ def _make(work: Work) -> Made:
     pipeline = work.pipeline
     champion = pipeline.champion("monitoring", work.month)
     scanned = pipeline.lake.scan_month(pipeline.window("monitoring", work.month, "features"), work.month)
-    moved = drift(shares(scanned.collect(), pipeline.models.facts(champion)["reference"])) if champion and scanned is not None else {}
+    moved = (
+        drift(shares(scanned.collect(), pipeline.models.facts(champion)["reference"]))
+        if champion and scanned is not None
+        else {}
+    )
     realised, why = _realised(work)
     rows: list[tuple[str, str, float, float | None, float | None]] = []
     rows += [("psi", name, value, None, None) for name, value in moved.items()]

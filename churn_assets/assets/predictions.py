@@ -27,7 +27,9 @@ def _make(work: Work) -> Made:
     rows = score(customers, probability, pipeline.key, pipeline.spec.value)
     listed = rows.filter(pl.col("on_list")).join(customers, on=pipeline.key, how="left", maintain_order="left")
     why = pl.concat([listed.select(pipeline.key), reasons(model, listed)], how="horizontal")
-    rows = rows.join(why, on=pipeline.key, how="left", maintain_order="left").with_columns(pl.lit(champion).alias("model_id"))
+    rows = rows.join(why, on=pipeline.key, how="left", maintain_order="left").with_columns(
+        pl.lit(champion).alias("model_id")
+    )
     figures = summary(rows)
     promised = pipeline.models.facts(champion)["validation"]["rate"]
     return Made(
@@ -58,8 +60,11 @@ def _probabilities(rows: pl.DataFrame, customers: int, key: str) -> Check:
     p = rows["p_leave"]
     wrong = int((~p.is_between(0, 1) | p.is_null() | p.is_nan()).sum())
     distinct = rows[key].n_unique()
-    return Check("probabilities", wrong == 0 and distinct == len(rows) == customers,
-                 f"{distinct:,} of {customers:,} customers have one score each; {wrong} lie outside 0 to 1.")  # fmt: skip
+    return Check(
+        "probabilities",
+        wrong == 0 and distinct == len(rows) == customers,
+        f"{distinct:,} of {customers:,} customers have one score each; {wrong} lie outside 0 to 1.",
+    )
 
 
 def _level(mean: float, rate: float) -> Check:

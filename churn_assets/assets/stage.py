@@ -145,9 +145,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
         },
         tags={"pipeline": pipeline.name},
         check_specs=[
-            dg.AssetCheckSpec(
-                c.name, asset=key, description=c.description, blocking=c.blocking, partitions_def=months
-            )
+            dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=c.blocking, partitions_def=months)
             for c in stage.checks
         ],
         required_resource_keys={tracker_key(pipeline.name)} if stage.tracked else set(),
@@ -156,9 +154,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
     )
     def _asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         tracker = getattr(context.resources, tracker_key(pipeline.name)) if stage.tracked else None
-        work = Work(
-            pipeline, Month.parse(context.partition_key), code, context.run.run_id, context.log, tracker
-        )
+        work = Work(pipeline, Month.parse(context.partition_key), code, context.run.run_id, context.log, tracker)
         _sign(context)
         _tell(stage, work, "begins")
         yield from _run(stage, work, force=FORCE_TAG in context.run.tags)

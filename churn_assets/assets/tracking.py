@@ -74,7 +74,11 @@ class Tracker:
         run_id = mlflow.active_run().info.run_id
         mlflow.end_run("FINISHED")
         self._open = False
-        return {"mlflow run": run_id, "mlflow experiment": self.pipeline, "registered version": f"{self.pipeline} v{version}"}
+        return {
+            "mlflow run": run_id,
+            "mlflow experiment": self.pipeline,
+            "registered version": f"{self.pipeline} v{version}",
+        }
 
     def close(self) -> None:
         """Ends what a failed training left open."""
@@ -130,15 +134,19 @@ class Tracker:
                 registered_model_name=self.pipeline,
             )
         version = str(info.registered_model_version)
-        for key, value in {"model_id": training.model_id, "month": str(training.month),
-                           "dataset_version": training.dataset_id, "decision": training.decision.outcome}.items():  # fmt: skip
+        tags = {
+            "model_id": training.model_id,
+            "month": str(training.month),
+            "dataset_version": training.dataset_id,
+            "decision": training.decision.outcome,
+        }
+        for key, value in tags.items():
             client.set_model_version_tag(self.pipeline, version, key, value)
         return version
 
 
 def _served(mlflow: Any, model: TrainedModel) -> Any:
     """``model`` as MLflow serves it: a pandas frame of features in, P(leave) out."""
-
     with _quiet():
 
         class ChurnModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]

@@ -34,7 +34,9 @@ def _make(work: Work) -> Made:
 
 
 def _check(name: str, verdict: QualityVerdict) -> Check:
-    return Check(name, verdict.passed, verdict.reason, figures={"rows": verdict.rows, "quarantined": verdict.quarantined})
+    return Check(
+        name, verdict.passed, verdict.reason, figures={"rows": verdict.rows, "quarantined": verdict.quarantined}
+    )
 
 
 def _quarantine(found: Validation) -> tuple[pl.DataFrame | None, str, dict[str, object]]:

@@ -45,8 +45,8 @@ def _no_leak(pipeline: Pipeline, month: Month, split: Split) -> Check:
     taught = {*split.fit, *split.calibrate}
     late = [j for j in taught if split.kind == "out_of_time" and not calendar.is_mature(j, split.validate[0])]
     wrong = ", ".join(map(str, sorted({*immature, *late})))
-    return Check("no_leak", not wrong, f"Labels not known in time: {wrong}." if wrong else
-                 "Every label was mature, and every training label was known before the validation month's features.")  # fmt: skip
+    told = "Every label was mature, and every training label was known before the validation month's features."
+    return Check("no_leak", not wrong, f"Labels not known in time: {wrong}." if wrong else told)
 
 
 STAGE = Stage(

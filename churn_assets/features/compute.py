@@ -7,6 +7,7 @@ shifted window; statistics over months ignore what is missing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -121,7 +122,7 @@ def _statistic(kind: str, values: list[nw.Expr]) -> nw.Expr:
 
 def _bucket(value: nw.Expr, edges: Sequence[float]) -> nw.Expr:
     texts = [repr(float(e)).removesuffix(".0") for e in edges]
-    names = [f"<{texts[0]}", *(f"{a}-{b}" for a, b in zip(texts, texts[1:], strict=False)), f">={texts[-1]}"]
+    names = [f"<{texts[0]}", *(f"{a}-{b}" for a, b in itertools.pairwise(texts)), f">={texts[-1]}"]
     bucket: nw.Expr = nw.lit(names[-1])
     for edge, name in zip(reversed(edges), reversed(names[:-1]), strict=True):
         bucket = nw.when(value < edge).then(nw.lit(name)).otherwise(bucket)

@@ -24,7 +24,9 @@ class LaterMonth:
     quarantined: pl.LazyFrame | None = None
 
 
-def label(customers: pl.LazyFrame, later: Sequence[LaterMonth], spec: LabelSpec, key: str, flag: str | None) -> pl.LazyFrame:
+def label(
+    customers: pl.LazyFrame, later: Sequence[LaterMonth], spec: LabelSpec, key: str, flag: str | None
+) -> pl.LazyFrame:
     """``customers`` with a column ``label``: True for those who left, null where that can't be known.
 
     A customer has left once any month of the window says so; has stayed only if every month says so.
@@ -42,11 +44,8 @@ def label(customers: pl.LazyFrame, later: Sequence[LaterMonth], spec: LabelSpec,
             unknown = month.quarantined.select(
                 pl.col("customer").cast(dtype, strict=False).alias(key), pl.lit(True).alias("_unknown")
             ).unique()
-            customers = (
-                customers.join(unknown, on=key, how="left")
-                .with_columns(pl.when(pl.col(name) & pl.col("_unknown").is_not_null()).then(None).otherwise(pl.col(name)).alias(name))
-                .drop("_unknown")
-            )  # fmt: skip
+            known = pl.when(pl.col("_unknown").is_null() | ~pl.col(name)).then(pl.col(name))
+            customers = customers.join(unknown, on=key, how="left").with_columns(known.alias(name)).drop("_unknown")
     return customers.with_columns(pl.any_horizontal(outcomes).alias(LABEL)).drop(outcomes)
 
 

@@ -20,7 +20,14 @@ def profile(rows: pl.DataFrame, features: Sequence[FeatureSpec]) -> pl.DataFrame
     # Sums of floats depend on how the rows are divided into chunks, which reading leaves to chance.
     rows = rows.rechunk()
     described = [
-        (name, f.kind, f.describe(name), ", ".join([name] if f.kind == "columns" else f.operands), f.lookback, *_figures(rows[name]))
+        (
+            name,
+            f.kind,
+            f.describe(name),
+            ", ".join([name] if f.kind == "columns" else f.operands),
+            f.lookback,
+            *_figures(rows[name]),
+        )
         for f in features
         for name in f.names
     ]

@@ -42,7 +42,9 @@ class Dataset:
             "training": self.spec.training.model_dump(mode="json"),
             "features": self.spec.feature_names,
         }
-        return dataset_version(self.month, split.kind, self._reason(split), pl.DataFrame(counted, PARTS, orient="row"), recipe)
+        return dataset_version(
+            self.month, split.kind, self._reason(split), pl.DataFrame(counted, PARTS, orient="row"), recipe
+        )
 
     def rows(self) -> pl.DataFrame:
         """``event_month``, the customer, ``part``, ``label`` and the features; rows of unknown label are left out."""

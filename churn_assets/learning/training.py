@@ -104,9 +104,7 @@ class Training:
     reason: str
 
 
-def train(
-    rows: pl.DataFrame, features: Sequence[str], candidates: Sequence[CandidateSpec], seed: int = 0
-) -> Training:
+def train(rows: pl.DataFrame, features: Sequence[str], candidates: Sequence[CandidateSpec], seed: int = 0) -> Training:
     """Fits all candidates and chooses the challenger; validation rows are ignored.
 
     With rows to calibrate on, candidates are fitted on the fit rows, and compared and calibrated on those. Without

@@ -106,7 +106,12 @@ def _without_missing(raw: pl.DataFrame, column: ColumnSpec) -> pl.Expr:
     if raw.schema[column.name] != pl.String:
         return value
     trimmed = value.str.strip_chars()
-    return pl.when(trimmed.is_in(["", *(m.strip() for m in column.missing)])).then(None).otherwise(trimmed).alias(column.name)
+    return (
+        pl.when(trimmed.is_in(["", *(m.strip() for m in column.missing)]))
+        .then(None)
+        .otherwise(trimmed)
+        .alias(column.name)
+    )
 
 
 def _filled(column: ColumnSpec, frame: pl.DataFrame) -> pl.Expr:
@@ -156,7 +161,9 @@ def _failures(rows: pl.LazyFrame | pl.DataFrame, rule: str, column: str) -> pl.D
 
 def _broken_types(columns: list[ColumnSpec], before: pl.DataFrame, after: pl.DataFrame) -> list[pl.DataFrame]:
     return [
-        _failures(before.filter(after.get_column(c.name).is_null() & pl.col(c.name).is_not_null()), f"type {c.type}", c.name)
+        _failures(
+            before.filter(after.get_column(c.name).is_null() & pl.col(c.name).is_not_null()), f"type {c.type}", c.name
+        )
         for c in columns
     ]
 
@@ -166,14 +173,18 @@ def _broken_rules(columns: list[ColumnSpec], typed: pl.DataFrame) -> list[pl.Dat
     import pandera.polars as pa
 
     # Pandera takes NaN for missing; here it is a number that isn't finite, so what is required is told apart first.
-    required = [_failures(typed.filter(pl.col(c.name).is_null()), "required", c.name) for c in columns if not c.nullable]
+    required = [
+        _failures(typed.filter(pl.col(c.name).is_null()), "required", c.name) for c in columns if not c.nullable
+    ]
     checks = {c.name: pa.Column(checks=_checks(c), nullable=True) for c in columns}
     try:
         pa.DataFrameSchema(checks).validate(typed, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases.filter(pl.col("index").is_not_null())
         return required + [
-            _failures(typed.join(part.select(pl.col("index").cast(pl.Int64).alias(ROW)), on=ROW, how="semi"), rule, column)
+            _failures(
+                typed.join(part.select(pl.col("index").cast(pl.Int64).alias(ROW)), on=ROW, how="semi"), rule, column
+            )
             for (column, rule), part in _by_rule(cases)
         ]
     return required
@@ -216,7 +227,9 @@ def _repairs(columns: list[ColumnSpec], raw: pl.DataFrame, texts: pl.DataFrame, 
     counts = {}
     for column in columns:
         if column.fill is not None:
-            counts[f"{column.name}: missing -> {column.fill}"] = texts[column.name].null_count() - filled[column.name].null_count()
+            counts[f"{column.name}: missing -> {column.fill}"] = (
+                texts[column.name].null_count() - filled[column.name].null_count()
+            )
         if raw.schema[column.name] == pl.String:
             changed = (raw[column.name] != texts[column.name]) & texts[column.name].is_not_null()
             counts[f"{column.name}: blanks trimmed"] = int(changed.sum())

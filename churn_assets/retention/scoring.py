@@ -24,17 +24,18 @@ def score(customers: pl.DataFrame, probability: pl.Series, key: str, value: Valu
     kept = value.save_rate * value.margin * value.lifetime_months
     # Rounded first, because 1 // 0.1 is 9.
     affordable = int(round(value.budget / value.contact_cost, 9)) if value.contact_cost else len(customers)
+    gain = pl.col("p_leave") * kept * pl.col("monthly_value").fill_null(0)
     return (
         customers.select(pl.col(key), probability.alias("p_leave"), monthly.cast(pl.Float64).alias("monthly_value"))
         .with_columns(
             _risk(pl.col("p_leave")).alias("risk"),
-            (pl.col("p_leave") * kept * pl.col("monthly_value").fill_null(0) - value.contact_cost).alias("expected_value"),
+            (gain - value.contact_cost).alias("expected_value"),
         )
         .sort(["expected_value", key], descending=[True, False])
         .with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("rank"))
         .with_columns(((pl.col("expected_value") > 0) & (pl.col("rank") <= affordable)).alias("on_list"))
         .select(key, "p_leave", "risk", "monthly_value", "expected_value", "rank", "on_list")
-    )  # fmt: skip
+    )
 
 
 def _risk(probability: pl.Expr) -> pl.Expr:

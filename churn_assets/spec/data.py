@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
-from typing_extensions import Self
 
 from churn_assets.months import Month
 from churn_assets.spec.base import SpecModel, nearest

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
-from typing_extensions import Self
 
 from churn_assets.spec.base import SpecModel
 

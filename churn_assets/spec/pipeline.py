@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
-from typing_extensions import Self
 
 from churn_assets.months import Calendar, month_range
 from churn_assets.spec.base import SpecModel, finding, nearest

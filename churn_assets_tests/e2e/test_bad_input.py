@@ -47,7 +47,9 @@ def _deliver(installation: Installation, month: str, rows: pl.DataFrame) -> Path
     return file
 
 
-def test_text_from_a_file_becomes_the_same_rows_as_the_typed_source(filed: Installation, finished: Installation) -> None:
+def test_text_from_a_file_becomes_the_same_rows_as_the_typed_source(
+    filed: Installation, finished: Installation
+) -> None:
     assert filed.contents("2024-03")["validated_data"] == finished.contents("2024-03")["validated_data"]
     assert filed.contents("2024-03")["predictions"] == finished.contents("2024-03")["predictions"]
 

@@ -163,7 +163,9 @@ def test_a_month_whose_window_is_missing_fails_in_the_ui_with_the_command_that_m
 
 def test_a_run_whose_worker_is_killed_is_ended_and_the_next_one_goes_on(dev: Dev) -> None:
     before = dev.newest_run()["runId"]
-    launch = """mutation($p: ExecutionParams!) {launchRun(executionParams: $p) {... on LaunchRunSuccess {run {runId}}}}"""
+    launch = (
+        """mutation($p: ExecutionParams!) {launchRun(executionParams: $p) {... on LaunchRunSuccess {run {runId}}}}"""
+    )
     selector = {"repositoryName": "__repository__", "repositoryLocationName": "churn_assets", "jobName": "churn_month"}
     tags = [{"key": "dagster/partition", "value": "2024-05"}, {"key": "churn/force", "value": "true"}]
     parameters = {"mode": "default", "selector": selector, "executionMetadata": {"tags": tags}}
