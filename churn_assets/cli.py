@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import time
@@ -147,7 +148,10 @@ def clean(
     """Remove everything that was made: tables, models, MLflow, exports and Dagster's history. Incoming files stay."""
     settings = Settings.from_environment()
     homes = [settings.data / name for name in ("lake", "mlflow", "exports", "online")]
-    homes += [checkout() / "data" / "dagster_home"]
+    if elsewhere := os.environ.get("DAGSTER_HOME"):
+        console.print(f"Dagster's history in {elsewhere} (DAGSTER_HOME) is left alone.", highlight=False)
+    else:
+        homes += [checkout() / "data" / "dagster_home"]
     there = [h for h in homes if h.exists()]
     if not there:
         console.print("There is nothing to remove.")

@@ -24,7 +24,7 @@ FOREIGN_DEFS = "churn_pipelines"
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """All pipelines, each from its own folder. The steps of a run share a process: starting one takes longer than most."""
+    """All pipelines, each from its own folder; the steps of a run share one process, for starting one takes longer."""
     with warnings.catch_warnings():
         # Checks by partition and backfill policies are used knowingly; the range of Dagster's versions is pinned.
         for category in (dg.PreviewWarning, dg.BetaWarning):

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from churn_assets.learning.matrix import Levels, to_matrix
 
+MANY_ROWS = 50_000
+
 DEFAULTS: dict[str, Any] = {
     "n_estimators": 250,
     "max_depth": 3,
@@ -70,7 +72,8 @@ class BoostedLearner:
 
         data = xgb.DMatrix(matrix, feature_types=_types(self.features, self.levels), enable_categorical=True)
         booster = self.native.get_booster()
-        booster.set_param({"nthread": os.cpu_count()})  # rows are predicted one by one: threads don't change a bit
+        # Rows are predicted one by one, so threads change no bit of the result; for few rows they cost more than they save.
+        booster.set_param({"nthread": os.cpu_count() if len(matrix) > MANY_ROWS else 1})
         result: NDArray[Any] = booster.predict(data, **what)
         booster.set_param({"nthread": self.native.n_jobs})
         return result.astype(np.float64)
