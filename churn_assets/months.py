@@ -227,15 +227,6 @@ class Calendar:
         """The months of ``table`` that ``reader`` reads to make ``month``; possibly none."""
         return Window(reader, month, table, self._reads(reader, month)[table])
 
-    def readers(self, table: str, month: Month, until: Month) -> tuple[tuple[str, Month], ...]:
-        """The stages and months, up to ``until``, that read ``table`` of ``month`` themselves."""
-        return tuple(
-            (reader, later)
-            for reader in STAGES
-            for later in month_range(month, until)
-            if month in self._reads(reader, later).get(table, ())
-        )
-
     def _reads(self, reader: str, month: Month) -> dict[str, tuple[Month, ...]]:
         split, matured = self.split_of(month), self.matured_by(month)
         before = (month - 1,) if month > self.start else ()

@@ -40,8 +40,7 @@ def _champion(pipeline: Pipeline) -> list[str]:
     scores = pipeline.lake.scan_record(judged).collect()
     lines = [f"Champion      {champion} ({judged.month}: {judged.facts['outcome']})"]
     for row in scores.iter_rows(named=True):
-        role = "challenger" if row["role"] == "challenger" else row["candidate"]
-        name = f"{row['candidate']} ({role})" if role != row["candidate"] else role
+        name = row["candidate"] + {"challenger": " (challenger)", "champion": " before"}.get(row["role"], "")
         lines.append(
             f"              {name:24} AUC {row['auc']:.3f} ({row['auc_lower']:.3f} to {row['auc_upper']:.3f}), "
             f"lift in the top tenth {row['top_decile_lift']:.2f}"

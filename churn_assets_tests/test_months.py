@@ -169,28 +169,6 @@ def test_the_end_of_a_pipeline_changes_no_window(calendar: Calendar, age: int) -
     assert all(ended.windows(s, month) == calendar.windows(s, month) for s in STAGES)
 
 
-@settings(max_examples=30, deadline=None)
-@given(calendars, st.integers(0, 13))
-def test_readers_are_the_inverse_of_windows(calendar: Calendar, length: int) -> None:
-    until = calendar.start + length
-    all_months = month_range(calendar.start, until)
-    forwards = {
-        (window.table, read, stage, month)
-        for stage in STAGES
-        for month in all_months
-        for window in calendar.windows(stage, month)
-        for read in window
-    }
-    tables = {"quarantined_data", "promotions", *STAGES}
-    backwards = {
-        (table, read, stage, month)
-        for table in tables
-        for read in all_months
-        for stage, month in calendar.readers(table, read, until)
-    }
-    assert forwards == backwards
-
-
 @everything
 @given(calendars, ages)
 def test_labels_are_read_from_valid_and_quarantined_rows_alike(calendar: Calendar, age: int) -> None:

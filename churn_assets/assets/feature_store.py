@@ -6,6 +6,8 @@ import polars as pl
 
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
 from churn_assets.features.profile import profile
+from churn_assets.pipeline import Pipeline
+from churn_assets.store.lake import MonthRecord
 
 SAMPLE = 50
 
@@ -49,6 +51,11 @@ def _online_check(work: Work, rows: pl.DataFrame) -> Check:
     return Check("online_equals_offline", not wrong, reason, figures={"different": wrong})
 
 
+def _is_served(pipeline: Pipeline, record: MonthRecord) -> bool:
+    served = pipeline.online.served()
+    return record.status == "empty" or (served is not None and str(served[0]) >= record.month)
+
+
 STAGE = Stage(
     name="feature_store",
     description="The catalogue of features: definition and distribution of each in this month. The offline store is "
@@ -59,4 +66,5 @@ STAGE = Stage(
     sections=("features",),
     modules=("features/profile.py", "store/online.py"),
     make=_make,
+    intact=_is_served,
 )

@@ -245,5 +245,6 @@ STAGE = Stage(
     sections=("candidates", "training", "gates", "features"),
     modules=("learning",),
     make=_make,
+    intact=lambda pipeline, record: record.status == "empty" or pipeline.models.has(str(record.facts["model_id"])),
     tracked=True,
 )

@@ -10,8 +10,9 @@ import polars as pl
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
 from churn_assets.learning.explanation import reasons
 from churn_assets.learning.training import load
+from churn_assets.pipeline import Pipeline
 from churn_assets.retention import score, summary
-from churn_assets.store.lake import replace_file
+from churn_assets.store.lake import MonthRecord, replace_file
 
 
 def _make(work: Work) -> Made:
@@ -86,6 +87,11 @@ def _export(rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
     return {"contact list": folder / "contact_list.csv", "all scores": folder / "predictions.parquet"}
 
 
+def _exports_are_there(pipeline: Pipeline, record: MonthRecord) -> bool:
+    names = ("predictions.csv", "predictions.parquet", "contact_list.csv")
+    return record.status == "empty" or all((pipeline.exports / record.month / name).exists() for name in names)
+
+
 STAGE = Stage(
     name="predictions",
     description="P(leave) of every customer active at the month's end, by the champion as of the month, ranked by the "
@@ -99,4 +105,5 @@ STAGE = Stage(
     sections=("value", "features"),
     modules=("retention", "learning/explanation.py", "learning/training.py"),
     make=_make,
+    intact=_exports_are_there,
 )

@@ -97,6 +97,7 @@ class Stage:
         sections: parts of the specification that its result depends on.
         modules: files and folders of this package that its result depends on.
         inputs: what it reads, if that is more than its windows in the lake.
+        intact: whether what a month's effect left outside the lake is still there, if it has one.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Stage:
     modules: tuple[str, ...]
     make: Callable[[Work], Made]
     inputs: Callable[[Pipeline, Month], dict[str, str]] | None = None
+    intact: Callable[[Pipeline, MonthRecord], bool] = lambda pipeline, record: True
     tracked: bool = False
 
     def code(self, pipeline: Pipeline) -> str:
@@ -169,7 +171,13 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
         inputs = stage.read(work.pipeline, work.month)
         record = work.pipeline.lake.record(stage.name, work.month)
         skip = decide_skip(record, inputs, work.code, force)
-        if skip.skip and record is not None and _whole(work.pipeline, record):
+        if (
+            skip.skip
+            and record is not None
+            and not (_whole(work.pipeline, record) and stage.intact(work.pipeline, record))
+        ):
+            skip = SkipDecision(False, "Files that it had made are gone.")
+        if skip.skip and record is not None:
             work.log.info(f"{stage.name} {work.month} skipped. {skip.reason}")
             _tell(stage, work, "skipped")
             yield _result(stage, work, record, _kept_checks(record), skip, {}, begun)
@@ -220,7 +228,7 @@ def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str]) -> M
     commit = Commit(fingerprint(inputs, work.code), inputs, work.code, work.run_id)
     for table, (rows, reason, facts) in made.also.items():
         lake.write(table, work.month, rows, commit, reason=reason, facts=facts)
-    kept = [{"name": c.name, "passed": c.passed, "reason": c.reason, "warn": c.warn, "figures": dict(c.figures)}
+    kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame)}}
             for c in made.checks]  # fmt: skip
     return lake.write(
         stage.name, work.month, made.rows, commit, reason=made.reason, facts={**made.facts, "checks": kept}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from churn_assets.errors import LakeError
 from churn_assets.store.lake import replace_file
 
 
@@ -28,10 +29,27 @@ class ModelShelf:
         return (self.root / model_id / "facts.json").exists()
 
     def artefact(self, model_id: str) -> bytes:
-        """The model's bytes."""
-        return (self.root / model_id / "model.pkl").read_bytes()
+        """The model's bytes.
+
+        Raises:
+            LakeError: the model isn't there.
+        """
+        return self._file(model_id, "model.pkl").read_bytes()
 
     def facts(self, model_id: str) -> dict[str, Any]:
-        """What was kept with the model."""
-        facts: dict[str, Any] = json.loads((self.root / model_id / "facts.json").read_text())
+        """What was kept with the model.
+
+        Raises:
+            LakeError: the model isn't there.
+        """
+        facts: dict[str, Any] = json.loads(self._file(model_id, "facts.json").read_text())
         return facts
+
+    def _file(self, model_id: str, name: str) -> Path:
+        path = self.root / model_id / name
+        if not path.exists():
+            raise LakeError(
+                f"model {model_id}: expected {path}, found no such file. Restore it, or run the month that the model's "
+                "name begins with again."
+            )
+        return path

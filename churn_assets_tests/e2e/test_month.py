@@ -173,3 +173,39 @@ def _wait_for_step(installation: Installation, stage: str, process: object) -> b
                     return True
             time.sleep(0.005)
     return False
+
+
+def test_what_was_deleted_by_hand_is_made_again(own: Installation) -> None:
+    exported = own.exported("2024-05")
+    contents = own.contents("2024-05")
+    (own.home / "data/exports/churn/2024-05/contact_list.csv").unlink()
+    (own.home / "data/online/churn.sqlite").unlink()
+    pipeline = own.pipeline()
+    record = pipeline.lake.record("features", Month.parse("2024-05"))
+    assert record is not None
+    (pipeline.lake.root / "features" / record.files[0]).unlink()
+    (result,) = own.run(["2024-05"])
+    assert result.success, result.problems
+    assert own.exported("2024-05") == exported
+    assert own.contents("2024-05") == contents
+    assert pipeline.online.served() == (Month.parse("2024-05"), record.rows)
+
+
+def test_a_champion_whose_model_is_gone_is_named_and_made_again_by_its_month(own: Installation) -> None:
+    import shutil
+
+    pipeline = own.pipeline()
+    decided = pipeline.lake.record("promotions", Month.parse("2024-04"))
+    assert decided is not None
+    champion = str(decided.facts["champion"])
+    shutil.rmtree(pipeline.models.root / champion)
+    exported = own.exported("2024-04")
+    (own.home / "data/exports/churn/2024-04/predictions.csv").unlink()
+    (told,) = own.run(["2024-04"], stages=["predictions"])
+    assert not told.success
+    assert f"model {champion}: expected" in told.problems[0]
+    (made,) = own.run([champion[:7]])
+    assert made.success, made.problems
+    (again,) = own.run(["2024-04"])
+    assert again.success, again.problems
+    assert own.exported("2024-04") == exported
