@@ -171,11 +171,7 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
         inputs = stage.read(work.pipeline, work.month)
         record = work.pipeline.lake.record(stage.name, work.month)
         skip = decide_skip(record, inputs, work.code, force)
-        if (
-            skip.skip
-            and record is not None
-            and not (_whole(work.pipeline, record) and stage.intact(work.pipeline, record))
-        ):
+        if skip.skip and record is not None and not _whole(stage, work.pipeline, record):
             skip = SkipDecision(False, "Files that it had made are gone.")
         if skip.skip and record is not None:
             work.log.info(f"{stage.name} {work.month} skipped. {skip.reason}")
@@ -219,8 +215,9 @@ def _blocked(stage: Stage, made: Made) -> list[Check]:
     return [c for c in made.checks if not c.passed and c.name in blocking]
 
 
-def _whole(pipeline: Pipeline, record: MonthRecord) -> bool:
-    return all((pipeline.lake.root / record.table / name).exists() for name in record.files)
+def _whole(stage: Stage, pipeline: Pipeline, record: MonthRecord) -> bool:
+    in_lake = all((pipeline.lake.root / record.table / name).exists() for name in record.files)
+    return in_lake and stage.intact(pipeline, record)
 
 
 def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str]) -> MonthRecord:
@@ -247,10 +244,10 @@ def _result(
         "dagster/row_count": record.rows,
         "outcome": "skipped" if skip.skip else record.status,
         "why": skip.reason,
+        **{name: _shown(value) for name, value in metadata.items()},
         "seconds": round(time.perf_counter() - begun, 3),
         "table version": record.version,
         "content": record.content,
-        **{name: _shown(value) for name, value in metadata.items()},
     }
     if record.reason:
         shown["reason"] = record.reason
@@ -283,7 +280,7 @@ def _shown(value: Any) -> Any:
         return dg.MetadataValue.path(str(value))
     if isinstance(value, dict | list):
         return dg.MetadataValue.json(value)
-    return value
+    return round(value, 5) if isinstance(value, float) else value
 
 
 def _column_schema(pipeline: Pipeline, rows: pl.DataFrame) -> dg.TableSchema:

@@ -72,7 +72,7 @@ class BoostedLearner:
 
         data = xgb.DMatrix(matrix, feature_types=_types(self.features, self.levels), enable_categorical=True)
         booster = self.native.get_booster()
-        # Rows are predicted one by one, so threads change no bit of the result; for few rows they cost more than they save.
+        # Rows are predicted one by one, so threads change no bit of the result; few rows are faster without.
         booster.set_param({"nthread": os.cpu_count() if len(matrix) > MANY_ROWS else 1})
         result: NDArray[Any] = booster.predict(data, **what)
         booster.set_param({"nthread": self.native.n_jobs})

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from churn_assets.errors import LakeError
 from churn_assets.store.models import ModelShelf
 
 
@@ -29,5 +30,5 @@ def test_a_model_without_its_facts_is_not_there(tmp_path: Path) -> None:
     shelf = ModelShelf(tmp_path)
     (shelf.put("m1", b"model", {}) / "facts.json").unlink()
     assert not shelf.has("m1")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(LakeError):
         shelf.facts("m1")
