@@ -26,7 +26,7 @@ def _make(work: Work) -> Made:
     ).collect()
     return Made(
         rows=rows,
-        checks=(_one_row_each(rows, schema.key, active.select(pl.len()).collect().item()), _filled(rows)),
+        checks=(_one_row_each(rows, schema.key, active.select(pl.len()).collect().item()), _filled(work, rows)),
         metadata={"features": rows.width - 2, "window": ", ".join(map(str, window))},
     )
 
@@ -40,11 +40,14 @@ def _one_row_each(rows: pl.DataFrame, key: str, active: int) -> Check:
     )  # fmt: skip
 
 
-def _filled(rows: pl.DataFrame) -> Check:
+def _filled(work: Work, rows: pl.DataFrame) -> Check:
+    """Whether every feature has values whose window the pipeline's months already fill."""
+    begun = work.month - work.pipeline.calendar.start
+    expected = [name for name, months in work.pipeline.spec.lookbacks.items() if months <= begun]
     shares = rows.null_count().unpivot(variable_name="feature", value_name="missing").with_columns(
         (pl.col("missing") / max(len(rows), 1)).alias("share")
     )  # fmt: skip
-    bare = shares.filter(pl.col("share") == 1)["feature"].to_list()
+    bare = shares.filter((pl.col("share") == 1) & pl.col("feature").is_in(expected))["feature"].to_list()
     reason = f"Without any value: {', '.join(bare)}." if bare else "Every feature has values."
     worst = shares.sort("share", "feature", descending=[True, False]).head(5)
     return Check("features_have_values", not bare, reason, warn=True, figures={"most often missing": worst})
@@ -58,7 +61,9 @@ STAGE = Stage(
     after=("validated_data",),
     checks=(
         CheckPlan("one_row_per_customer", "Every active customer has exactly one row.", blocking=True),
-        CheckPlan("features_have_values", "No feature is missing for everybody (normal in a pipeline's first months)."),
+        CheckPlan(
+            "features_have_values", "No feature is missing for everybody, once the pipeline has the months it reads."
+        ),
     ),
     sections=("features", "schema_", "label"),
     modules=("features/compute.py",),

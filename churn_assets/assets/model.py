@@ -21,7 +21,7 @@ from churn_assets.store.content import json_hash
 
 @dataclass(frozen=True)
 class _Trained:
-    """A training with what it was judged on."""
+    """A training with what it was judged on; provisional while history is too short to judge it out of time."""
 
     training: Training
     model_id: str
@@ -31,6 +31,7 @@ class _Trained:
     against: Evaluation | None
     difference: Interval | None
     problem: str | None
+    provisional: bool
 
     @property
     def challenger(self) -> Evaluation:
@@ -100,7 +101,8 @@ def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
             difference = auc_difference(labels, new, old, confidence)
         except (ChurnAssetsError, OSError) as error:
             problem = f"The champion {champion} can't be compared: {error}"
-    return _Trained(training, model_id, dataset_id, rows, evaluations, against, difference, problem)
+    provisional = dataset.split.kind != spec.training.split
+    return _Trained(training, model_id, dataset_id, rows, evaluations, against, difference, problem, provisional)
 
 
 def _scores(trained: _Trained) -> pl.DataFrame:
@@ -142,6 +144,7 @@ def _checks(work: Work, trained: _Trained, decision: PromotionDecision) -> tuple
               f"Calibration error {found.calibration_error:.4f}; at most {gates.max_calibration_error:g} is allowed.",
               warn=True, figures={"calibration error": found.calibration_error}),
         Check("champion_stands", decision.champion is not None, decision.reason,
+              warn=trained.provisional,
               figures={"outcome": decision.outcome, "champion": decision.champion or "none"}),
     )  # fmt: skip
 
@@ -190,7 +193,7 @@ def _keep(work: Work, trained: _Trained, decision: PromotionDecision) -> dict[st
             "dataset": trained.dataset_id,
             "month": str(work.month),
             "validation": trained.challenger.as_dict(),
-            "reference": reference_of(taught, work.pipeline.spec.feature_names),
+            "reference": _reference(work, taught),
         },
     )
     decided = work.pipeline.lake.months("promotions")
@@ -208,6 +211,17 @@ def _keep(work: Work, trained: _Trained, decision: PromotionDecision) -> dict[st
         )
     )
     return {**logged, "model folder": folder}
+
+
+def _reference(work: Work, taught: pl.DataFrame) -> dict[str, Any]:
+    """Distributions of the features, each of the months whose window doesn't reach behind the pipeline's start."""
+    lookbacks, start = work.pipeline.spec.lookbacks, work.pipeline.calendar.start
+    reference: dict[str, Any] = {}
+    for months in sorted(set(lookbacks.values())):
+        whole = taught.filter(pl.col("event_month") >= (start + months).first_day)
+        if len(whole):
+            reference |= reference_of(whole, [name for name, reach in lookbacks.items() if reach == months])
+    return reference
 
 
 def _params(work: Work, trained: _Trained) -> dict[str, Any]:

@@ -98,6 +98,15 @@ class PipelineSpec(SpecModel):
         )
 
     @property
+    def lookbacks(self) -> dict[str, int]:
+        """How many earlier months each feature reads, what it is made of included."""
+        reach: dict[str, int] = {}
+        for feature in self.features:
+            inherited = max((reach.get(name, 0) for name in feature.operands), default=0)
+            reach |= {name: max(feature.lookback, inherited) for name in feature.names}
+        return reach
+
+    @property
     def feature_names(self) -> list[str]:
         """All features, in the order of the specification."""
         return [name for feature in self.features for name in feature.names]

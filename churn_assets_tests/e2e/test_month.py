@@ -209,3 +209,16 @@ def test_a_champion_whose_model_is_gone_is_named_and_made_again_by_its_month(own
     (again,) = own.run(["2024-04"])
     assert again.success, again.problems
     assert own.exported("2024-04") == exported
+
+
+def test_what_the_pipelines_start_cuts_off_is_neither_called_missing_nor_drift(finished: Installation) -> None:
+    lake = finished.pipeline().lake
+    for month in MONTHS:
+        record = lake.record("features", Month.parse(month))
+        assert record is not None
+        assert {c["name"]: c["passed"] for c in record.facts["checks"]}["features_have_values"], month
+    watched = lake.record("monitoring", Month.parse("2024-05"))
+    assert watched is not None
+    compared = lake.scan_record(watched).filter(pl.col("metric") == "psi").collect()["subject"].to_list()
+    assert "support_calls" in compared
+    assert "monthly_charge_delta_3m" not in compared

@@ -274,3 +274,11 @@ def test_the_calendar_follows_label_and_training() -> None:
 def test_a_specification_can_not_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         declared().name = "other"  # type: ignore[misc]
+
+
+def test_a_feature_reads_as_far_back_as_what_it_is_made_of() -> None:
+    document = yaml.safe_load((Path(__file__).parents[2] / "churn_assets/defs/churn/defs.yaml").read_text())
+    lookbacks = PipelineSpec.model_validate(document["attributes"]).lookbacks
+    assert lookbacks["contract"] == 0
+    assert lookbacks["support_calls_lag_1m"] == 1
+    assert lookbacks["data_gb_mean_4m"] == lookbacks["data_gb_trend"] == 3
