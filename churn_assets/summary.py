@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import polars as pl
 
 from churn_assets.pipeline import Pipeline
@@ -18,14 +22,23 @@ def summarise(pipeline: Pipeline) -> str:
         f"{sum(r.rows for r in raw):,} customer-months"
     ]
     lines += _champion(pipeline) + _list(pipeline)
+    programs = _programs()
     lines += [
-        f"MLflow runs   mlflow ui --backend-store-uri {pipeline.settings.mlflow_uri}",
+        f"MLflow runs   {programs}mlflow ui --backend-store-uri {pipeline.settings.mlflow_uri}",
         "",
         "Next          make dev            the asset graph, month by month, on http://127.0.0.1:3000",
-        f"              churn run --month {months[-1] + 1}",
-        "              churn status, churn list --top 10",
+        f"              {programs}churn run --month {months[-1] + 1}",
+        f"              {programs}churn status, {programs}churn list --top 10",
     ]
     return "\n".join(lines)
+
+
+def _programs() -> str:
+    """What must stand before a program's name for the shell to find it."""
+    folder = Path(sys.executable).parent
+    if shutil.which("churn"):
+        return ""
+    return f"{folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}/"
 
 
 def _champion(pipeline: Pipeline) -> list[str]:
