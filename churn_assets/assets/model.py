@@ -143,8 +143,7 @@ def _checks(work: Work, trained: _Trained, decision: PromotionDecision) -> tuple
         Check("calibrated", found.calibration_error <= gates.max_calibration_error,
               f"Calibration error {found.calibration_error:.4f}; at most {gates.max_calibration_error:g} is allowed.",
               warn=True, figures={"calibration error": found.calibration_error}),
-        Check("champion_stands", decision.champion is not None, decision.reason,
-              warn=trained.provisional,
+        Check("champion_stands", trained.provisional or decision.champion is not None, decision.reason,
               figures={"outcome": decision.outcome, "champion": decision.champion or "none"}),
     )  # fmt: skip
 
@@ -254,7 +253,7 @@ STAGE = Stage(
     checks=(
         CheckPlan("auc_above_floor", "The challenger's AUC reaches the floor."),
         CheckPlan("calibrated", "The challenger's probabilities are calibrated on the validation rows."),
-        CheckPlan("champion_stands", "There is a model that may score customers."),
+        CheckPlan("champion_stands", "There is a model that may score customers, once history is long enough."),
     ),
     sections=("candidates", "training", "gates", "features"),
     modules=("learning",),

@@ -95,7 +95,7 @@ class Stage:
 
     Attributes:
         sections: parts of the specification that its result depends on.
-        modules: files and folders of this package that its result depends on.
+        modules: files and folders of this package that its result depends on, besides its own in ``assets``.
         inputs: what it reads, if that is more than its windows in the lake.
         intact: whether what a month's effect left outside the lake is still there, if it has one.
     """
@@ -115,7 +115,8 @@ class Stage:
     def code(self, pipeline: Pipeline) -> str:
         """A hash of the code and the parts of the specification that the stage's result depends on."""
         spec = pipeline.spec.model_dump(mode="json", include=set(self.sections))
-        return json_hash({"spec": spec, "modules": [_source_hash(m) for m in self.modules]})[:12]
+        modules = (f"assets/{self.name}.py", *self.modules)
+        return json_hash({"spec": spec, "modules": [_source_hash(m) for m in modules]})[:12]
 
     def read(self, pipeline: Pipeline, month: Month) -> dict[str, str]:
         """What the stage would read now: name -> content."""
