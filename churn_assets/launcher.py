@@ -1,7 +1,9 @@
-"""The launcher of runs that are asked for in the UI or by a schedule: Dagster's own, which also notices dead workers.
+"""How runs asked for in the UI or by a schedule are queued and launched: as Dagster does, with two gaps closed.
 
-Dagster's own launcher can't tell a run that goes on from one whose machine went down. Such a run would hold its
-pipeline's place in the queue for good; with this launcher the monitoring daemon ends it.
+A pool that no run has used yet has no limit when Dagster's queue first looks, so the first runs of a pipeline would
+start all at once; here a pool has its limit before its first run is queued. And Dagster's own launcher can't tell a run
+that goes on from one whose machine went down. Such a run would hold its pipeline's place in the queue for good; with
+this launcher the monitoring daemon ends it.
 """
 
 import json
@@ -10,11 +12,24 @@ import socket
 from dagster import DagsterRun
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from churn_assets.processes import is_gone
 
 PROCESS_TAG = "churn/process"
+
+
+class OrderlyRunCoordinator(QueuedRunCoordinator):
+    """Dagster's queue, in which a pool's default limit holds from its first run on."""
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        wanted = context.dagster_run.run_op_concurrency
+        storage = self._instance.event_log_storage
+        if wanted and wanted.all_pools and self._instance.global_op_concurrency_default_limit:
+            for pool in set(wanted.all_pools) - storage.get_concurrency_keys():
+                storage.initialize_concurrency_limit_to_default(pool)
+        return super().submit_run(context)
 
 
 class WatchfulRunLauncher(DefaultRunLauncher):

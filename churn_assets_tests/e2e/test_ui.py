@@ -109,6 +109,31 @@ def page(dev: Dev) -> Iterator[Any]:
         browser.close()
 
 
+def test_months_of_a_backfill_run_one_after_the_other_in_ascending_order(dev: Dev) -> None:
+    launch = """mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
+        ... on LaunchBackfillSuccess {backfillId}}}"""
+    wanted = {
+        "assetSelection": [{"path": ["churn", s]} for s in STAGES],
+        "partitionNames": ["2024-08", "2024-06", "2024-07"],
+    }
+    backfill = dev.ask(launch, p=wanted)["launchPartitionBackfill"]["backfillId"]
+    query = """query($f: RunsFilter) {runsOrError(filter: $f) {... on Runs {results {
+        status startTime endTime tags {key value}}}}}"""
+    of_backfill = {"tags": [{"key": "dagster/backfill", "value": backfill}]}
+    deadline = time.monotonic() + 2 * PATIENCE
+    while time.monotonic() < deadline:
+        runs = dev.ask(query, f=of_backfill)["runsOrError"]["results"]
+        if len(runs) == 3 and all(r["endTime"] for r in runs):
+            break
+        time.sleep(0.5)
+    assert {r["status"] for r in runs} == {"SUCCESS"}, dev.log.read_text()[-3000:]
+    runs.sort(key=lambda r: r["startTime"])
+    tags = [{t["key"]: t["value"] for t in r["tags"]} for r in runs]
+    assert [t["dagster/asset_partition_range_start"] for t in tags] == ["2024-06", "2024-07", "2024-08"]
+    assert runs[0]["endTime"] <= runs[1]["startTime"]
+    assert runs[1]["endTime"] <= runs[2]["startTime"]
+
+
 def test_the_graph_shows_every_stage(dev: Dev, page: Any) -> None:
     from playwright.sync_api import expect
 
@@ -124,17 +149,17 @@ def test_a_month_materialised_in_the_ui_is_in_the_lake(dev: Dev, page: Any) -> N
     page.goto(f"{dev.url}/locations/churn_assets/asset-groups/churn/lineage")
     page.get_by_role("button", name=re.compile("Materialize all")).click()
     months = page.get_by_placeholder(re.compile("^ex: "))
-    months.fill("2024-06")
+    months.fill("2024-09")
     months.press("Tab")
     launch = page.get_by_role("button", name="Launch 1 run")
     expect(launch).to_be_enabled()
     launch.click()
     run = dev.wait_for_run(after=before)
     assert run["status"] == "SUCCESS", dev.log.read_text()[-3000:]
-    record = dev.installation.pipeline().lake.record("predictions", Month.parse("2024-06"))
+    record = dev.installation.pipeline().lake.record("predictions", Month.parse("2024-09"))
     assert record is not None
     assert record.run_id == run["runId"]
-    page.goto(f"{dev.url}/assets/churn/predictions?partition=2024-06&view=partitions")
+    page.goto(f"{dev.url}/assets/churn/predictions?partition=2024-09&view=partitions")
     expect(page.get_by_text("top of the list").first).to_be_visible()
 
 
