@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -35,6 +35,19 @@ class _Named(SpecModel):
     name: str = Field("", description="Made of the column, the kind and the months if not given.")
     description: str = ""
 
+    PATTERN: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if not isinstance(value, dict) or value.get("name"):
+            return value
+        defaults = {"months": cls.model_fields["months"].default} if "months" in cls.model_fields else {}
+        try:
+            return {**value, "name": cls.PATTERN.format_map({**defaults, **value})}
+        except KeyError:
+            return value
+
     @property
     def names(self) -> list[str]:
         return [self.name]
@@ -51,13 +64,10 @@ class _OfColumn(_Named):
 class LagFeature(_OfColumn):
     """A column's value some months ago."""
 
+    PATTERN: ClassVar[str] = "{column}_lag_{months}m"
+
     kind: Literal["lag"]
     months: int = Field(1, ge=1, le=36)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, value: object) -> object:
-        return _with_name(value, "{column}_lag_{months}m")
 
     @property
     def lookback(self) -> int:
@@ -70,13 +80,10 @@ class LagFeature(_OfColumn):
 class DeltaFeature(_OfColumn):
     """A column's change against its value some months ago."""
 
+    PATTERN: ClassVar[str] = "{column}_delta_{months}m"
+
     kind: Literal["delta"]
     months: int = Field(1, ge=1, le=36)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, value: object) -> object:
-        return _with_name(value, "{column}_delta_{months}m")
 
     @property
     def lookback(self) -> int:
@@ -89,13 +96,10 @@ class DeltaFeature(_OfColumn):
 class TrailingFeature(_OfColumn):
     """A statistic of a column over the month and those before it; months without the customer don't count."""
 
+    PATTERN: ClassVar[str] = "{column}_{kind}_{months}m"
+
     kind: Literal["mean", "sum", "min", "max", "std"]
     months: int = Field(3, ge=2, le=36)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, value: object) -> object:
-        return _with_name(value, "{column}_{kind}_{months}m")
 
     @property
     def lookback(self) -> int:
@@ -108,14 +112,11 @@ class TrailingFeature(_OfColumn):
 class RatioFeature(_Named):
     """One column or earlier feature over another; missing where the denominator is zero."""
 
+    PATTERN: ClassVar[str] = "{numerator}_per_{denominator}"
+
     kind: Literal["ratio"]
     numerator: str
     denominator: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, value: object) -> object:
-        return _with_name(value, "{numerator}_per_{denominator}")
 
     @property
     def lookback(self) -> int:
@@ -132,13 +133,10 @@ class RatioFeature(_Named):
 class BucketFeature(_OfColumn):
     """The interval that a column's value falls in, closed on the left."""
 
+    PATTERN: ClassVar[str] = "{column}_bucket"
+
     kind: Literal["bucket"]
     edges: list[FiniteFloat] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, value: object) -> object:
-        return _with_name(value, "{column}_bucket")
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -158,12 +156,3 @@ FeatureSpec = Annotated[
     ColumnsFeature | LagFeature | DeltaFeature | TrailingFeature | RatioFeature | BucketFeature,
     Field(discriminator="kind"),
 ]
-
-
-def _with_name(value: object, pattern: str) -> object:
-    if not isinstance(value, dict) or value.get("name"):
-        return value
-    try:
-        return {**value, "name": pattern.format_map({"months": 3 if "kind" in pattern else 1, **value})}
-    except KeyError:
-        return value
