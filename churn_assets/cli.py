@@ -6,20 +6,18 @@ import logging
 import os
 import shutil
 import sys
-import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli_intake import incoming
+from churn_assets.cli_intake import quarantine as quarantine_app
 from churn_assets.errors import ChurnAssetsError, SpecError
 from churn_assets.months import STAGES, Month, month_range
 from churn_assets.settings import Settings, checkout
+from churn_assets.terminal import PipelineOption, console, open_pipeline, run_in_terminal
 
 app = typer.Typer(
     help="Customer churn, month by month: run, backfill, look at what stands, and get the list.",
@@ -27,10 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(soft_wrap=True)
-
-PipelineOption = Annotated[str, typer.Option("--pipeline", "-p", help="Name of the pipeline.")]
 SYMBOLS = {"present": "[green]●[/]", "empty": "[dim]○[/]", "stale": "[yellow]◐[/]", "missing": "[red]·[/]"}
+
+
+app.add_typer(quarantine_app, name="quarantine")
+app.command()(incoming)
 
 
 def main() -> None:
@@ -54,7 +53,7 @@ def run(
     stages = [s.strip() for s in select.split(",") if s.strip()]
     if unknown := [s for s in stages if s not in STAGES]:
         raise SpecError(f"--select: expected stages of {', '.join(STAGES)}; found {', '.join(unknown)}.")
-    _run(pipeline, [Month.parse(month)], stages, force)
+    run_in_terminal(pipeline, [Month.parse(month)], stages, force)
 
 
 @app.command()
@@ -65,14 +64,14 @@ def backfill(
     pipeline: PipelineOption = "churn",
 ) -> None:
     """Run a range of months, ascending; a month that fails doesn't stop the others."""
-    spec = _pipeline(pipeline).spec
+    spec = open_pipeline(pipeline).spec
     begin = Month.parse(first) if first else spec.months.start
     end = Month.parse(last) if last else spec.months.end
     if end is None:
         raise SpecError("--to: expected the last month as YYYY-MM; the pipeline itself has no end.")
     if end < begin:
         raise SpecError(f"--to: expected a month on or after {begin}, found {end}.")
-    _run(pipeline, list(month_range(begin, end)), [], force)
+    run_in_terminal(pipeline, list(month_range(begin, end)), [], force)
 
 
 @app.command()
@@ -81,7 +80,7 @@ def status(pipeline: PipelineOption = "churn") -> None:
     from churn_assets.assets import ALL
     from churn_assets.staleness import states
 
-    found = _pipeline(pipeline)
+    found = open_pipeline(pipeline)
     made = [m for stage in STAGES for m in found.lake.months(stage)]
     if not made:
         console.print(f"Nothing has been made yet. Begin with `churn run --month {found.spec.months.start}`.")
@@ -113,7 +112,7 @@ def list_(
     """Show the customers that are worth contacting."""
     import polars as pl
 
-    found = _pipeline(pipeline)
+    found = open_pipeline(pipeline)
     record = _predictions(found, month)
     rows = found.lake.scan_record(record).filter(pl.col("on_list")).sort("rank").collect()
     table = Table(title=f"{found.name} {record.month}: {len(rows):,} customers worth contacting", title_justify="left")
@@ -132,7 +131,7 @@ def customer(
     customer_id: Annotated[str, typer.Argument(help="The customer's id.")], pipeline: PipelineOption = "churn"
 ) -> None:
     """Look a customer's newest features up, as an application would."""
-    found = _pipeline(pipeline)
+    found = open_pipeline(pipeline)
     features = found.online.lookup(customer_id)
     if features is None:
         served = found.online.served()
@@ -171,9 +170,9 @@ def demo(
     """Run the first months of a pipeline, then sum up what came of them."""
     from churn_assets.summary import summarise
 
-    found = _pipeline(pipeline)
+    found = open_pipeline(pipeline)
     start = found.spec.months.start
-    _run(pipeline, list(month_range(start, start + (months - 1))), [], False)
+    run_in_terminal(pipeline, list(month_range(start, start + (months - 1))), [], False)
     console.print(summarise(found))
 
 
@@ -188,77 +187,6 @@ def _predictions(found: Any, month: str) -> Any:
         f"predictions {named}: expected scored customers, found none. "
         f"Run `{found.lake.remedy.format(first=found.spec.months.start, last=named)}`."
     )
-
-
-def _pipeline(name: str) -> Any:
-    from churn_assets.definitions import pipelines
-
-    with _quiet():
-        found = pipelines(Settings.from_environment())
-    if name not in found:
-        raise SpecError(f"--pipeline: expected one of {', '.join(sorted(found)) or 'none'}; found {name!r}.")
-    return found[name]
-
-
-def _run(name: str, months: list[Month], stages: list[str], force: bool) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from churn_assets.definitions import defs
-    from churn_assets.instance import MonthRun, open_instance, run_months
-
-    pipeline = _pipeline(name)
-    with _quiet():
-        definitions = defs()
-    begun = time.perf_counter()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with open_instance() as instance, Progress(*columns, console=console, transient=True) as progress, _quiet():
-        task = progress.add_task(f"{name}", total=len(months) * len(stages or STAGES))
-
-        def on_stage(stage: str, month: Month, what: str) -> None:
-            progress.update(task, description=f"{month} {stage}", advance=0 if what == "begins" else 1)
-
-        done = 0
-
-        def on_month(result: MonthRun) -> None:
-            nonlocal done
-            done += 1
-            progress.update(task, completed=done * len(stages or STAGES))
-            if not result.success:
-                for problem in result.problems:
-                    progress.console.print(f"[red]{result.month} failed[/]  {problem}", highlight=False)
-
-        results = run_months(
-            instance, definitions, pipeline, months, stages=stages, force=force, listener=on_stage, on_month=on_month
-        )
-    failed = [r for r in results if not r.success]
-    console.print(
-        f"{len(results) - len(failed)} of {len(results)} months done in {time.perf_counter() - begun:.1f} s.",
-        highlight=False,
-    )
-    if failed:
-        console.print(f"Failed: {', '.join(str(r.month) for r in failed)}. Look closer in the UI: `dagster dev`.")
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps libraries' remarks to developers away from users."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 if __name__ == "__main__":

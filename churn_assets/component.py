@@ -8,7 +8,14 @@ import dagster as dg
 from pydantic import BaseModel
 
 from churn_assets.assets import ALL
-from churn_assets.assets.automation import corrections_sensor, monthly_job, monthly_schedule, partitions
+from churn_assets.assets.automation import (
+    corrections_sensor,
+    incoming_sensor,
+    monthly_job,
+    monthly_schedule,
+    partitions,
+)
+from churn_assets.assets.freshness import freshness_check, freshness_schedule
 from churn_assets.assets.stage import build_asset, tracker_key
 from churn_assets.assets.tracking import tracking_resource
 from churn_assets.pipeline import Pipeline
@@ -55,10 +62,14 @@ def build_definitions(pipeline: Pipeline) -> dg.Definitions:
     months = partitions(pipeline)
     codes = {name: stage.code(pipeline) for name, stage in ALL.items()}
     job = monthly_job(pipeline)
+    sensors = [corrections_sensor(pipeline, job, codes)]
+    if pipeline.spec.source.type == "incoming":
+        sensors.append(incoming_sensor(pipeline, job))
     return dg.Definitions(
         assets=[build_asset(stage, pipeline, months) for stage in ALL.values()],
+        asset_checks=[freshness_check(pipeline)],
         jobs=[job],
-        schedules=[monthly_schedule(pipeline, job)],
-        sensors=[corrections_sensor(pipeline, job, codes)],
+        schedules=[monthly_schedule(pipeline, job), freshness_schedule(pipeline)],
+        sensors=sensors,
         resources={tracker_key(pipeline.name): tracking_resource(pipeline.name, pipeline.settings)},
     )

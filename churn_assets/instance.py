@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+from churn_assets.assets import ALL
 from churn_assets.assets.stage import FORCE_TAG, LISTENER, Listener
 from churn_assets.launcher import PROCESS_TAG, worker_is_gone
 from churn_assets.months import Month
@@ -118,7 +119,7 @@ def _run_month(
         instance=instance,
         partition_key=str(month),
         raise_on_error=False,
-        asset_selection=[dg.AssetKey([pipeline.name, s]) for s in stages] or None,
+        asset_selection=[dg.AssetKey([pipeline.name, table]) for s in stages for table in ALL[s].tables] or None,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={
             PROCESS_TAG: process_identity(),

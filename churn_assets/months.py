@@ -156,6 +156,7 @@ class Calendar:
         lookback: months k that features look back.
         training_months: how many months of snapshots a model trains on at the most.
         split: ``holdout`` divides customers even where history would allow an out-of-time split.
+        history: how many earlier months the rules compare a row with.
     """
 
     start: Month
@@ -164,6 +165,7 @@ class Calendar:
     lookback: int = 3
     training_months: int = 12
     split: Literal["out_of_time", "holdout"] = "out_of_time"
+    history: int = 0
 
     def check(self, month: Month) -> Month:
         """``month`` itself, if the pipeline has it.
@@ -230,12 +232,13 @@ class Calendar:
     def _reads(self, reader: str, month: Month) -> dict[str, tuple[Month, ...]]:
         split, matured = self.split_of(month), self.matured_by(month)
         before = (month - 1,) if month > self.start else ()
+        earlier = tuple(m for m in self.trailing(month, self.history) if m < month)
         labelled = tuple(sorted({k for j in split.months for k in self.label_months(j)}))
         matured_labels = self.label_months(matured) if matured else ()
         dataset = {"features": split.months, "validated_data": labelled, "quarantined_data": labelled}
         reads: dict[str, dict[str, tuple[Month, ...]]] = {
-            "raw_data": {},
-            "validated_data": {"raw_data": (month,)},
+            "raw_data": {"raw_data": before},
+            "validated_data": {"raw_data": (month,), "validated_data": earlier},
             "features": {"validated_data": self.trailing(month, self.lookback)},
             "feature_store": {"features": (month,)},
             "versioned_dataset": dataset,

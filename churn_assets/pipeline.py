@@ -14,6 +14,9 @@ from churn_assets.store.lake import Lake, MonthRecord
 from churn_assets.store.models import ModelShelf
 from churn_assets.store.online import OnlineStore
 
+AMENDMENTS = "amendments"
+"""The table of what people have mended: months that nobody mended are not in it, and needn't be."""
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -62,11 +65,14 @@ class Pipeline:
         Raises:
             MissingMonth: a month of a window was never made.
         """
-        return {
+        found = {
             f"{record.table} {record.month}": token(record)
             for window in self.calendar.windows(reader, month)
             for record in self.lake.records(window)
         }
+        if reader == "validated_data" and (mended := self.lake.record(AMENDMENTS, month)):
+            found[f"{AMENDMENTS} {month}"] = mended.content
+        return found
 
     def window(self, reader: str, month: Month, table: str) -> Window:
         """The months of ``table`` that ``reader`` may read to make ``month``."""

@@ -42,15 +42,18 @@ def fingerprint(inputs: Mapping[str, str], code: str) -> str:
     return json_hash({"inputs": dict(inputs), "code": code})
 
 
-def decide_skip(record: MonthRecord | None, inputs: Mapping[str, str], code: str, force: bool) -> SkipDecision:
-    """Whether what stands in the lake is what would be computed."""
+def decide_skip(record: MonthRecord | None, inputs: Mapping[str, str | None], code: str, force: bool) -> SkipDecision:
+    """Whether what stands in the lake is what would be computed; an input of None is known by reading it only."""
     if record is None:
         return SkipDecision(False, "It was never made.")
     if force:
         return SkipDecision(False, "It was asked for by force.")
-    if record.fingerprint == fingerprint(inputs, code):
+    known = {name: content for name, content in inputs.items() if content is not None}
+    if len(known) < len(inputs):
+        return SkipDecision(False, "Only reading its source can tell whether it has changed.")
+    if record.fingerprint == fingerprint(known, code):
         return SkipDecision(True, f"Unchanged: same inputs and code as in run {record.run_id or 'unknown'}.")
-    return SkipDecision(False, changes(record, inputs, code))
+    return SkipDecision(False, changes(record, known, code))
 
 
 def changes(record: MonthRecord, inputs: Mapping[str, str], code: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import yaml
 
 from churn_assets.definitions import defs, pipelines
@@ -20,6 +21,7 @@ from churn_assets.instance import MonthRun, open_instance, run_months
 from churn_assets.months import STAGES, Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
+from churn_assets.spec import PLACE
 
 ROOT = Path(__file__).parents[1]
 FIRST = Month.parse("2024-01")
@@ -125,6 +127,23 @@ class Installation:
             [sys.executable, "-m", "churn_assets.cli", *arguments],
             env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home,
         )  # fmt: skip
+
+    def received(self, month: str, name: str = "churn") -> pl.DataFrame:
+        """The rows that the source sent for ``month``."""
+        lake = self.pipeline(name).lake
+        record = lake.record("raw_data", Month.parse(month))
+        assert record is not None
+        return lake.scan_record(record).drop("month", *PLACE, strict=False).collect()
+
+    def deliver(self, month: str, rows: pl.DataFrame | str | bytes) -> Path:
+        """Puts the month's file where the pipeline expects it."""
+        file = self.home / "data" / "incoming" / f"{month}.csv"
+        file.parent.mkdir(exist_ok=True)
+        if isinstance(rows, pl.DataFrame):
+            rows.write_csv(file)
+        else:
+            file.write_bytes(rows.encode() if isinstance(rows, str) else rows)
+        return file
 
     def contents(self, month: str, name: str = "churn") -> dict[str, str]:
         """What every table holds in ``month``, as hashes."""

@@ -13,7 +13,7 @@ import churn_assets
 ROOT = Path(churn_assets.__file__).parent
 PURE = ("spec", "months", "sources", "quality", "features", "store", "learning", "retention", "monitoring")
 IMPURE = {"dagster", "dagster_mlflow", "mlflow", "fastapi"}
-INSIDE = {f"churn_assets.{name}" for name in ("errors", *PURE)}
+INSIDE = {f"churn_assets.{name}" for name in ("errors", "processes", *PURE)}
 
 
 def files() -> list[Path]:

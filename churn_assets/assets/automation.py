@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from churn_assets.assets.freshness import check_key
 from churn_assets.months import Month, month_range
 from churn_assets.pipeline import Pipeline
 from churn_assets.staleness import State, states
@@ -26,7 +27,7 @@ def monthly_job(pipeline: Pipeline) -> Any:
     """All stages of one month."""
     return dg.define_asset_job(
         f"{pipeline.name}_month",
-        selection=dg.AssetSelection.groups(pipeline.name),
+        selection=dg.AssetSelection.groups(pipeline.name) - dg.AssetSelection.checks(check_key(pipeline)),
         description=f"One month of the pipeline {pipeline.name}, from its source to its list and monitoring.",
         tags={"churn/pipeline": pipeline.name},
     )
@@ -69,6 +70,41 @@ def corrections_sensor(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -
             )
 
     return corrections
+
+
+def incoming_sensor(pipeline: Pipeline, job: Any) -> dg.SensorDefinition:
+    """Runs the month of each file that was dropped and has settled; each content once."""
+    from churn_assets.sources.incoming import IncomingSource
+
+    source = pipeline.source
+    assert isinstance(source, IncomingSource)
+    folder = source.folder
+
+    @dg.sensor(
+        name=f"{pipeline.name}_incoming",
+        job=job,
+        description=f"Runs the month of each file that is dropped into {folder}, once it has "
+        "stopped changing. A file of a month that is there already replaces it in a new version.",
+        minimum_interval_seconds=pipeline.spec.automation.check_seconds,
+        default_status=dg.DefaultSensorStatus[pipeline.spec.automation.incoming.upper()],
+    )
+    def incoming(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        waiting = source.look()
+        told = [f"{file.name}: {file.note}" for file in waiting if file.status != "ready"]
+        for line in told:
+            context.log.warning(line)
+        ready = [file for file in waiting if file.status == "ready" and file.month]
+        if not ready:
+            yield dg.SkipReason("; ".join(told)[:1000] or f"Nothing is waiting in {folder}.")
+        for file in sorted(ready, key=lambda f: str(f.month)):
+            yield dg.RunRequest(
+                # The same content may come again, to take the place of another that came in between.
+                run_key=f"{file.month}-{file.sha256}-{(folder / file.name).stat().st_mtime_ns}",
+                partition_key=str(file.month),
+                tags={REASON_TAG: f"{file.name} was dropped."[:250]},
+            )
+
+    return incoming
 
 
 def stale_months(pipeline: Pipeline, codes: Mapping[str, str]) -> dict[Month, list[State]]:

@@ -65,7 +65,7 @@ STAGE = Stage(
             "features_have_values", "No feature is missing for everybody, once the pipeline has the months it reads."
         ),
     ),
-    sections=("features", "schema_", "label"),
+    sections=("features", "schema_.key", "schema_.columns", "label.kind"),
     modules=("features/compute.py",),
     make=_make,
 )

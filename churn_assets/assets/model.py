@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
+from churn_assets.assets.stage import Also, Check, CheckPlan, Made, Stage, Work
 from churn_assets.assets.tracking import TrainingLog
 from churn_assets.errors import ChurnAssetsError, LakeError, LearningError
 from churn_assets.learning.dataset import Dataset
@@ -57,7 +57,7 @@ def _make(work: Work) -> Made:
         facts={"model_id": trained.model_id, "challenger": trained.training.challenger, "dataset": trained.dataset_id,
                "outcome": decision.outcome},
         metadata=_shown(trained, decision),
-        also={"promotions": (_promotion(decision), "", {"champion": decision.champion})},
+        also={"promotions": Also(_promotion(decision), facts={"champion": decision.champion})},
         effect=lambda: _keep(work, trained, decision),
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ def _nothing(champion: str | None, reason: str) -> Made:
         checks=tuple(Check(c.name, True, reason) for c in STAGE.checks),
         facts={"outcome": decision.outcome},
         metadata={"decision": decision.outcome, "champion": champion or "none yet"},
-        also={"promotions": (_promotion(decision), "", {"champion": decision.champion})},
+        also={"promotions": Also(_promotion(decision), facts={"champion": decision.champion})},
     )
 
 

@@ -6,10 +6,10 @@ twice) come before the month's record, and the record, replaced in one step, is 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from churn_assets.assets.charts import Chart
 from churn_assets.errors import ChurnAssetsError
 from churn_assets.launcher import PROCESS_TAG
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.processes import process_identity
 from churn_assets.settings import PACKAGE
+from churn_assets.spec import PipelineSpec, Severity
 from churn_assets.staleness import SkipDecision, decide_skip, fingerprint
 from churn_assets.store.content import json_hash
+from churn_assets.store.draft import Draft
 from churn_assets.store.lake import Commit, MonthRecord
 
 Listener = Callable[[str, Month, str], None]
 LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
-"""Told of every stage that begins or ends in this process: stage, month, and ``begins`` or how it ended."""
+"""Told of every stage in this process: stage, month, and ``begins``, how far it has come (``...``), or how it ended."""
 
 FORCE_TAG = "churn/force"
 PREVIEW_ROWS = 5
@@ -49,11 +52,33 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """A check that a stage promises to make. A blocking one keeps a bad month out of the lake."""
+    """A check that a stage promises to make. A blocking one keeps a bad month out of the lake.
+
+    ``expectation`` names the pipeline's own setting (``schema.expectations``) that decides whether it blocks, warns or
+    isn't made at all.
+    """
 
     name: str
     description: str
     blocking: bool = False
+    expectation: str = ""
+
+    def severity(self, spec: PipelineSpec) -> Severity:
+        """What a failure does in a pipeline."""
+        if self.expectation:
+            chosen: Severity = getattr(spec.schema_.expectations, self.expectation)
+            return chosen
+        return "stop" if self.blocking else "warn"
+
+
+@dataclass(frozen=True)
+class Also:
+    """What a stage makes of a month for a further table; no rows need a reason."""
+
+    rows: pl.DataFrame | None
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,19 +86,19 @@ class Made:
     """What a stage made of a month.
 
     Attributes:
-        rows: the month's content; None, with a ``reason``, if there is none.
+        rows: the month's content, or a draft of it; None, with a ``reason``, if there is none.
         facts: remembered in the month's record (JSON).
         metadata: shown in the UI beside what every stage shows.
-        also: further tables written with the month: name -> (rows, reason if there are none, facts).
+        also: further tables written with the month, by name.
         effect: done once all checks that block have passed, before the month is recorded; it may be done twice.
     """
 
-    rows: pl.DataFrame | None
+    rows: pl.DataFrame | Draft | None
     reason: str = ""
     checks: tuple[Check, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    also: Mapping[str, tuple[pl.DataFrame | None, str, Mapping[str, Any]]] = field(default_factory=dict)
+    also: Mapping[str, Also] = field(default_factory=dict)
     effect: Callable[[], Mapping[str, Any] | None] | None = None
 
 
@@ -87,6 +112,22 @@ class Work:
     run_id: str
     log: Any
     tracker: Any = None
+    stage: str = ""
+
+    def progress(self, what: str) -> None:
+        """Says how far long work has come."""
+        self.log.info(f"{self.stage} {self.month}: {what}")
+        if listener := LISTENER.get():
+            listener(self.stage, self.month, f"... {what}")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A further table that a stage makes in the same step, shown as an asset of its own."""
+
+    name: str
+    description: str
+    kinds: frozenset[str] = frozenset({"deltalake"})
 
 
 @dataclass(frozen=True)
@@ -94,9 +135,10 @@ class Stage:
     """One stage of the pipeline.
 
     Attributes:
-        sections: parts of the specification that its result depends on.
+        sections: parts of the specification that its result depends on, as dotted paths.
         modules: files and folders of this package that its result depends on, besides its own in ``assets``.
-        inputs: what it reads, if that is more than its windows in the lake.
+        inputs: what it reads, if that is more than its windows in the lake; None where only reading can tell.
+        beside: further tables that it makes in the same step.
         intact: whether what a month's effect left outside the lake is still there, if it has one.
     """
 
@@ -108,19 +150,30 @@ class Stage:
     sections: tuple[str, ...]
     modules: tuple[str, ...]
     make: Callable[[Work], Made]
-    inputs: Callable[[Pipeline, Month], dict[str, str]] | None = None
+    inputs: Callable[[Pipeline, Month], dict[str, str | None]] | None = None
+    beside: tuple[Beside, ...] = ()
     intact: Callable[[Pipeline, MonthRecord], bool] = lambda pipeline, record: True
     tracked: bool = False
 
     def code(self, pipeline: Pipeline) -> str:
         """A hash of the code and the parts of the specification that the stage's result depends on."""
-        spec = pipeline.spec.model_dump(mode="json", include=set(self.sections))
+        whole = pipeline.spec.model_dump(mode="json")
+        spec = {path: reduce(lambda part, name: part[name], path.split("."), whole) for path in self.sections}
         modules = (f"assets/{self.name}.py", *self.modules)
         return json_hash({"spec": spec, "modules": [_source_hash(m) for m in modules]})[:12]
 
-    def read(self, pipeline: Pipeline, month: Month) -> dict[str, str]:
+    def read(self, pipeline: Pipeline, month: Month) -> dict[str, str | None]:
         """What the stage would read now: name -> content."""
-        return self.inputs(pipeline, month) if self.inputs else pipeline.inputs(self.name, month)
+        return self.inputs(pipeline, month) if self.inputs else {**pipeline.inputs(self.name, month)}
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The assets that its step makes."""
+        return (self.name, *(b.name for b in self.beside))
+
+    def planned(self, spec: PipelineSpec) -> list[CheckPlan]:
+        """The checks that a pipeline wants."""
+        return [c for c in self.checks if c.severity(spec) != "off"]
 
 
 def tracker_key(pipeline: str) -> str:
@@ -129,35 +182,48 @@ def tracker_key(pipeline: str) -> str:
 
 
 def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset of ``stage``: identity edges, one run a month, checks inside the step."""
+    """The asset of ``stage``, and those beside it: identity edges, one run a month, checks inside the step."""
     code = stage.code(pipeline)
     key = dg.AssetKey([pipeline.name, stage.name])
 
-    @dg.asset(
-        key=key,
-        group_name=pipeline.name,
-        partitions_def=months,
-        deps=[dg.AssetKey([pipeline.name, name]) for name in stage.after],
-        description=stage.description,
-        kinds=set(stage.kinds),
-        owners=[pipeline.spec.owner],
-        code_version=code,
-        metadata={
-            "table": dg.MetadataValue.path(str(pipeline.lake.root / stage.name)),
-            "reads": ", ".join(_reads(pipeline, stage)) or "the source",
-        },
-        tags={"pipeline": pipeline.name},
+    def spec(name: str, description: str, kinds: frozenset[str]) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            dg.AssetKey([pipeline.name, name]),
+            group_name=pipeline.name,
+            partitions_def=months,
+            deps=[dg.AssetKey([pipeline.name, above]) for above in stage.after],
+            description=description,
+            kinds=set(kinds),
+            owners=[pipeline.spec.owner],
+            code_version=code,
+            metadata={
+                "table": dg.MetadataValue.path(str(pipeline.lake.root / name)),
+                "reads": ", ".join(_reads(pipeline, stage)) or "the source",
+            },
+            tags={"pipeline": pipeline.name},
+        )
+
+    @dg.multi_asset(
+        name=f"{pipeline.name}__{stage.name}",
+        specs=[
+            spec(stage.name, stage.description, stage.kinds),
+            *(spec(b.name, b.description, b.kinds) for b in stage.beside),
+        ],
         check_specs=[
-            dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=c.blocking, partitions_def=months)
-            for c in stage.checks
+            dg.AssetCheckSpec(
+                c.name, asset=key, description=c.description, blocking=c.severity(pipeline.spec) == "stop",
+                partitions_def=months,
+            )
+            for c in stage.planned(pipeline.spec)
         ],
         required_resource_keys={tracker_key(pipeline.name)} if stage.tracked else set(),
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool=pipeline.name,
-    )
+    )  # fmt: skip
     def _asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         tracker = getattr(context.resources, tracker_key(pipeline.name)) if stage.tracked else None
-        work = Work(pipeline, Month.parse(context.partition_key), code, context.run.run_id, context.log, tracker)
+        month = Month.parse(context.partition_key)
+        work = Work(pipeline, month, code, context.run.run_id, context.log, tracker, stage.name)
         _sign(context)
         _tell(stage, work, "begins")
         yield from _run(stage, work, force=FORCE_TAG in context.run.tags)
@@ -170,21 +236,24 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
     try:
         work.pipeline.calendar.check(work.month)
         inputs = stage.read(work.pipeline, work.month)
-        record = work.pipeline.lake.record(stage.name, work.month)
-        skip = decide_skip(record, inputs, work.code, force)
-        if skip.skip and record is not None and not _whole(stage, work.pipeline, record):
+        records = _records(stage, work)
+        skip = decide_skip(records.get(stage.name), inputs, work.code, force)
+        if skip.skip and not _whole(stage, work.pipeline, records):
             skip = SkipDecision(False, "Files that it had made are gone.")
-        if skip.skip and record is not None:
+        if skip.skip:
             work.log.info(f"{stage.name} {work.month} skipped. {skip.reason}")
             _tell(stage, work, "skipped")
-            yield _result(stage, work, record, _kept_checks(record), skip, {}, begun)
+            checks = _kept_checks(records[stage.name])
+            for name, record in records.items():
+                yield _result(stage, work, record, checks if name == stage.name else (), skip, {}, begun)
             return
         work.log.info(f"{stage.name} {work.month}: {skip.reason}")
         made = stage.make(work)
-        blocked = _blocked(stage, made)
+        blocked = _blocked(stage, work, made)
         if blocked:
-            for check in made.checks:
-                yield _check_result(check)
+            if isinstance(made.rows, Draft):
+                made.rows.discard()
+            yield from _check_results(stage, work, made.checks)
             raise dg.Failure(
                 f"{stage.name} {work.month}: {' '.join(c.reason for c in blocked)} Nothing was written; what stood "
                 "there before is unchanged.",
@@ -192,11 +261,21 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
                 allow_retries=False,
             )
         shown = dict(made.effect() or {}) if made.effect else {}
-        record = _write(stage, work, made, inputs)
+        records = _write(stage, work, made, inputs)
     except ChurnAssetsError as error:
         raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
-    _tell(stage, work, record.status)
-    yield _result(stage, work, record, made.checks, skip, {**made.metadata, **shown}, begun, made.rows)
+    _tell(stage, work, records[stage.name].status)
+    for name in stage.tables:
+        if name == stage.name:
+            yield _result(stage, work, records[name], made.checks, skip, {**made.metadata, **shown}, begun, made.rows)
+        else:
+            beside = made.also[name]
+            yield _result(stage, work, records[name], (), skip, beside.metadata, begun, beside.rows)
+
+
+def _records(stage: Stage, work: Work) -> dict[str, MonthRecord]:
+    found = {name: work.pipeline.lake.record(name, work.month) for name in stage.tables}
+    return {name: record for name, record in found.items() if record}
 
 
 def _sign(context: dg.AssetExecutionContext) -> None:
@@ -211,26 +290,32 @@ def _tell(stage: Stage, work: Work, what: str) -> None:
         listener(stage.name, work.month, what)
 
 
-def _blocked(stage: Stage, made: Made) -> list[Check]:
-    blocking = {c.name for c in stage.checks if c.blocking}
-    return [c for c in made.checks if not c.passed and c.name in blocking]
+def _blocked(stage: Stage, work: Work, made: Made) -> list[Check]:
+    stops = {c.name for c in stage.checks if c.severity(work.pipeline.spec) == "stop"}
+    return [c for c in made.checks if not c.passed and c.name in stops]
 
 
-def _whole(stage: Stage, pipeline: Pipeline, record: MonthRecord) -> bool:
-    in_lake = all((pipeline.lake.root / record.table / name).exists() for name in record.files)
-    return in_lake and stage.intact(pipeline, record)
-
-
-def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str]) -> MonthRecord:
-    lake = work.pipeline.lake
-    commit = Commit(fingerprint(inputs, work.code), inputs, work.code, work.run_id)
-    for table, (rows, reason, facts) in made.also.items():
-        lake.write(table, work.month, rows, commit, reason=reason, facts=facts)
-    kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame)}}
-            for c in made.checks]  # fmt: skip
-    return lake.write(
-        stage.name, work.month, made.rows, commit, reason=made.reason, facts={**made.facts, "checks": kept}
+def _whole(stage: Stage, pipeline: Pipeline, records: Mapping[str, MonthRecord]) -> bool:
+    """Whether all that was made still lies where it was put."""
+    in_lake = all(
+        (pipeline.lake.root / name / file).exists() for name, record in records.items() for file in record.files
     )
+    return in_lake and set(records) == set(stage.tables) and stage.intact(pipeline, records[stage.name])
+
+
+def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None]) -> dict[str, MonthRecord]:
+    lake = work.pipeline.lake
+    known = {name: content or "known by reading it" for name, content in inputs.items()}
+    commit = Commit(fingerprint(known, work.code), known, work.code, work.run_id)
+    records = {
+        table: lake.write(table, work.month, also.rows, commit, reason=also.reason, facts=also.facts)
+        for table, also in made.also.items()
+    }
+    kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame | Chart)}}
+            for c in made.checks]  # fmt: skip
+    facts = {**made.facts, "checks": kept}
+    records[stage.name] = lake.write(stage.name, work.month, made.rows, commit, reason=made.reason, facts=facts)
+    return records
 
 
 def _kept_checks(record: MonthRecord) -> tuple[Check, ...]:
@@ -239,7 +324,7 @@ def _kept_checks(record: MonthRecord) -> tuple[Check, ...]:
 
 def _result(
     stage: Stage, work: Work, record: MonthRecord, checks: tuple[Check, ...], skip: SkipDecision,
-    metadata: Mapping[str, Any], begun: float, rows: pl.DataFrame | None = None,
+    metadata: Mapping[str, Any], begun: float, rows: pl.DataFrame | Draft | None = None,
 ) -> dg.MaterializeResult[Any]:  # fmt: skip
     shown: dict[str, Any] = {
         "dagster/row_count": record.rows,
@@ -254,27 +339,40 @@ def _result(
         shown["reason"] = record.reason
     if record.inputs:
         shown["read from"] = dg.MetadataValue.json(dict(record.inputs))
-    if rows is not None and len(rows):
-        shown["dagster/column_schema"] = _column_schema(work.pipeline, rows)
-        shown["preview"] = _shown(rows.head(PREVIEW_ROWS))
+    sample = rows.head if isinstance(rows, Draft) else rows
+    if sample is not None and len(sample):
+        shown["dagster/column_schema"] = _column_schema(work.pipeline, sample)
+        shown["preview"] = _shown(sample.head(PREVIEW_ROWS))
     return dg.MaterializeResult(
+        asset_key=dg.AssetKey([work.pipeline.name, record.table]),
         metadata=shown,
         data_version=dg.DataVersion(record.content),
-        check_results=[_check_result(c) for c in checks],
+        check_results=_check_results(stage, work, checks),
     )
 
 
-def _check_result(check: Check) -> dg.AssetCheckResult:
+def _check_results(stage: Stage, work: Work, checks: Iterable[Check]) -> list[dg.AssetCheckResult]:
+    spec = work.pipeline.spec
+    plans = {plan.name: plan for plan in stage.planned(spec)}
+    key = dg.AssetKey([work.pipeline.name, stage.name])
+    return [_check_result(key, c, plans[c.name].severity(spec) == "warn" and bool(c.warn or plans[c.name].expectation))
+            for c in checks if c.name in plans]  # fmt: skip
+
+
+def _check_result(key: dg.AssetKey, check: Check, warns: bool) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
+        asset_key=key,
         check_name=check.name,
         passed=bool(check.passed),
         description=check.reason,
-        severity=dg.AssetCheckSeverity.WARN if check.warn else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
         metadata={"reason": check.reason, **{name: _shown(value) for name, value in check.figures.items()}},
     )
 
 
 def _shown(value: Any) -> Any:
+    if isinstance(value, Chart):
+        return dg.MetadataValue.md(value.markdown)
     if isinstance(value, pl.DataFrame):
         return dg.MetadataValue.md(markdown_table(value))
     if isinstance(value, Path):

@@ -54,7 +54,7 @@ STAGE = Stage(
     description="The labelled rows that the month's model learns from and is judged on: which months, which part, how "
     "many churners. Equal content gives the equal version; the rows stay in the tables that the manifest names.",
     kinds=frozenset({"deltalake"}),
-    after=("feature_store", "validated_data"),
+    after=("feature_store", "validated_data", "quarantined_data"),
     checks=(
         CheckPlan("label_rate", "The share of churners is plausible.", blocking=True),
         CheckPlan("no_leak", "No label was unknown at the time it is used for.", blocking=True),

@@ -1,5 +1,5 @@
-"""Rules on rows, and the quarantine of those that break them."""
+"""Rules on rows, the quarantine of those that break them, and what is expected of a whole month."""
 
-from churn_assets.quality.rules import QualityVerdict, Validation, validate
+from churn_assets.quality.validation import QUARANTINED, QualityVerdict, Validation, validate
 
-__all__ = ["QualityVerdict", "Validation", "validate"]
+__all__ = ["QUARANTINED", "QualityVerdict", "Validation", "validate"]

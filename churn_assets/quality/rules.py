@@ -1,251 +1,267 @@
-"""The schema compiled to rules: what a month's rows must be, which rows break it, and what was repaired."""
+"""The rules that rows keep: those of single columns, of keys, and of several columns or months together.
+
+Each function returns the failures it found, with the columns of ``FAILURES``; ``_at`` is the row's position.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from churn_assets.errors import QualityError
-from churn_assets.spec import ColumnSpec, SchemaSpec
-from churn_assets.spec.base import nearest
+from churn_assets.months import Month
+from churn_assets.spec import ColumnSpec, RuleSpec, SchemaSpec
+from churn_assets.spec.expressions import BOUNDS, PREVIOUS, columns_of, compiled, types_of
 
-ROW = "_row"
-_TRUE, _FALSE = ["true", "yes", "1", "y", "t"], ["false", "no", "0", "n", "f"]
+FAILURES = {"_at": pl.Int64, "rule": pl.String, "column": pl.String, "value": pl.String, "expected": pl.String}
 
-
-@dataclass(frozen=True)
-class QualityVerdict:
-    """Whether a month's rows may go on, and why."""
-
-    passed: bool
-    reason: str
-    rows: int
-    quarantined: int
-    allowed_share: float
-
-    @property
-    def share(self) -> float:
-        """Share of the delivered rows that were quarantined."""
-        return self.quarantined / self.rows if self.rows else 0.0
+_MANGLED = r"^[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+$"
 
 
-@dataclass(frozen=True)
-class Validation:
-    """A month's rows, divided.
-
-    Attributes:
-        valid: rows that keep every rule, in the schema's types, sorted by customer.
-        quarantined: one row a broken rule: ``customer``, ``_row``, ``_file``, ``rule``, ``column``, ``value``.
-        repairs: cells that were given a declared meaning, by column.
-        undeclared: columns that the source sent and the schema doesn't know.
-    """
-
-    valid: pl.DataFrame
-    quarantined: pl.DataFrame
-    repairs: dict[str, int] = field(default_factory=dict)
-    undeclared: tuple[str, ...] = ()
-    verdict: QualityVerdict = QualityVerdict(True, "", 0, 0, 0.0)
+def failures(
+    frame: pl.DataFrame, rule: str, column: str | None, value: pl.Expr | pl.Series | None, expected: str | pl.Series
+) -> pl.DataFrame:
+    """Failures of one rule, for the rows of ``frame``."""
+    told = pl.lit(expected) if isinstance(expected, str) else expected
+    return frame.select(
+        "_at", pl.lit(rule).alias("rule"), pl.lit(column, pl.String).alias("column"),
+        (pl.lit(None) if value is None else value).cast(pl.String).alias("value"), told.alias("expected"),
+    )  # fmt: skip
 
 
-def validate(raw: pl.DataFrame, schema: SchemaSpec) -> Validation:
-    """Divides ``raw`` into rows that keep the schema and rows that don't.
+def broken_columns(
+    frame: pl.DataFrame, columns: Sequence[ColumnSpec], received: Mapping[str, pl.Series]
+) -> pl.DataFrame:
+    """Values that break a rule of their own column, checked by pandera on the eager frame.
+
+    A lazy frame is checked by pandera for types only.
+
+    Args:
+        frame: ``_at`` and the columns in their types.
+        columns: the columns to check.
+        received: the columns as received, for the rows of ``frame``.
 
     Raises:
-        QualityError: a declared column is missing altogether.
+        QualityError: a rule can't be applied.
     """
-    declared = [c for c in schema.columns if c.role != "ignored"]
-    _require_columns(raw, [schema.key, *(c.name for c in declared)])
-    if ROW not in raw.columns:
-        raw = raw.with_row_index(ROW, offset=1)
-    key = next((c for c in declared if c.name == schema.key), ColumnSpec(name=schema.key, type="string"))
-    columns = [key.model_copy(update={"nullable": False}), *(c for c in declared if c.name != schema.key)]
-    texts = raw.select(
-        pl.int_range(pl.len()).alias(ROW),
-        *(_without_missing(raw, c) for c in columns),
-    )
-    filled = texts.with_columns(_filled(c, texts) for c in columns if c.fill is not None)
-    typed = filled.select(ROW, *(_typed(c, filled.schema[c.name]) for c in columns))
-    unreadable = pl.concat(_broken_types(columns, filled, typed))
-    broken = pl.concat([unreadable.clear(), *_broken_rules(columns, typed), *_broken_keys(schema.key, typed)])
-    # What can't be read has become null, which is one failure and not two.
-    failures = pl.concat([unreadable, broken.join(unreadable, on=[ROW, "column"], how="anti")])
-    bad = failures.get_column(ROW).unique()
-    valid = typed.filter(~pl.col(ROW).is_in(bad.implode())).drop(ROW).sort(schema.key)
-    places = raw.select(
-        pl.int_range(pl.len()).alias("_at"), pl.col(ROW), pl.col(schema.key).cast(pl.String).alias("customer"),
-        pl.col("_file") if "_file" in raw.columns else pl.lit(None, pl.String).alias("_file"),
-    )  # fmt: skip
-    quarantined = (
-        failures.rename({ROW: "_at"}).join(places, on="_at", how="left")
-        .select("customer", ROW, "_file", "rule", "column", "value").sort(ROW, "column", "rule")
-    )  # fmt: skip
-    known = {ROW, "_file", *(c.name for c in schema.columns), schema.key}
-    return Validation(
-        valid=valid,
-        quarantined=quarantined,
-        repairs=_repairs(columns, raw, texts, filled),
-        undeclared=tuple(c for c in raw.columns if c not in known),
-        verdict=_verdict(len(raw), len(bad), schema, failures),
-    )
-
-
-def _require_columns(raw: pl.DataFrame, names: list[str]) -> None:
-    given = [c for c in raw.columns if not c.startswith("_")]
-    if missing := [n for n in names if n not in raw.columns]:
-        hints = " ".join(f"{n!r}: {nearest(n, given)}" for n in missing[:3])
-        raise QualityError(
-            f"expected the columns {', '.join(map(repr, missing))}, found none so named. {hints} Mend the file, or the "
-            "schema of the pipeline if the source has changed for good."
-        )
-
-
-def _without_missing(raw: pl.DataFrame, column: ColumnSpec) -> pl.Expr:
-    value = pl.col(column.name)
-    if raw.schema[column.name] != pl.String:
-        return value
-    trimmed = value.str.strip_chars()
-    return (
-        pl.when(trimmed.is_in(["", *(m.strip() for m in column.missing)]))
-        .then(None)
-        .otherwise(trimmed)
-        .alias(column.name)
-    )
-
-
-def _filled(column: ColumnSpec, frame: pl.DataFrame) -> pl.Expr:
-    """The column with its declared meaning in place of missing values, where the condition for it holds."""
-    meaning = pl.lit(str(column.fill) if frame.schema[column.name] == pl.String else column.fill)
-    holds = [
-        pl.col(name).cast(pl.Float64, strict=False) == float(value)
-        if isinstance(value, int | float)
-        else pl.col(name).cast(pl.String) == value
-        for name, value in column.fill_where.items()
-    ]
-    missing = pl.col(column.name).is_null()
-    return pl.when(pl.all_horizontal(missing, *holds)).then(meaning).otherwise(pl.col(column.name)).alias(column.name)
-
-
-def _typed(column: ColumnSpec, dtype: pl.DataType) -> pl.Expr:
-    value = pl.col(column.name)
-    match column.type:
-        case "string" | "category":
-            return value.cast(pl.String)
-        case "boolean" if dtype == pl.String:
-            text = value.str.to_lowercase()
-            return pl.when(text.is_in(_TRUE)).then(True).when(text.is_in(_FALSE)).then(False).alias(column.name)
-        case "boolean" if dtype.is_numeric():
-            # Plain casts guess: they make True of 2 and of NaN, 1 of 1.5, and some day of any number.
-            return pl.when((value == 0) | (value == 1)).then(value == 1).alias(column.name)
-        case "boolean":
-            return value.cast(pl.Boolean, strict=False)
-        case "integer" if dtype.is_float() or dtype.is_decimal():
-            return pl.when(value == value.round(0)).then(value).cast(pl.Int64, strict=False).alias(column.name)
-        case "integer":
-            return value.cast(pl.Int64, strict=False)
-        case "number":
-            return value.cast(pl.Float64, strict=False)
-        case "date":
-            if dtype in (pl.Date, pl.Datetime):
-                return value.cast(pl.Date)
-            return value.cast(pl.String, strict=False).str.to_date("%Y-%m-%d", strict=False)
-
-
-def _failures(rows: pl.LazyFrame | pl.DataFrame, rule: str, column: str) -> pl.DataFrame:
-    return rows.lazy().select(
-        pl.col(ROW), pl.lit(rule).alias("rule"), pl.lit(column).alias("column"),
-        pl.col(column).cast(pl.String, strict=False).alias("value"),
-    ).collect()  # fmt: skip
-
-
-def _broken_types(columns: list[ColumnSpec], before: pl.DataFrame, after: pl.DataFrame) -> list[pl.DataFrame]:
-    return [
-        _failures(
-            before.filter(after.get_column(c.name).is_null() & pl.col(c.name).is_not_null()), f"type {c.type}", c.name
-        )
-        for c in columns
-    ]
-
-
-def _broken_rules(columns: list[ColumnSpec], typed: pl.DataFrame) -> list[pl.DataFrame]:
-    """The schema's own rules, checked by pandera on the eager frame (a lazy one is checked for types only)."""
+    checks = {c.name: found for c in columns if (found := _checks(c))}
+    if not checks or frame.is_empty():
+        return pl.DataFrame(schema=FAILURES)
     import pandera.polars as pa
 
-    # Pandera takes NaN for missing; here it is a number that isn't finite, so what is required is told apart first.
-    required = [
-        _failures(typed.filter(pl.col(c.name).is_null()), "required", c.name) for c in columns if not c.nullable
-    ]
-    checks = {c.name: pa.Column(checks=_checks(c), nullable=True) for c in columns}
+    schema = pa.DataFrameSchema({n: pa.Column(checks=c, nullable=True) for n, c in checks.items()})
     try:
-        pa.DataFrameSchema(checks).validate(typed, lazy=True)
+        schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases.filter(pl.col("index").is_not_null())
-        return required + [
-            _failures(
-                typed.join(part.select(pl.col("index").cast(pl.Int64).alias(ROW)), on=ROW, how="semi"), rule, column
+        return _told(frame, errors.failure_cases, {c.name: expected_of(c) for c in columns}, received)
+    return pl.DataFrame(schema=FAILURES)
+
+
+def expected_of(column: ColumnSpec) -> dict[str, str]:
+    """The column's rules by their ids, in words."""
+    words = {
+        "allowed": f"one of {', '.join(column.allowed)}" if column.allowed is not None else "",
+        "pattern": f"the pattern {column.pattern}" if column.pattern is not None else "",
+        "min": f"at least {_plain(column.min)}" if column.min is not None else "",
+        "max": f"at most {_plain(column.max)}" if column.max is not None else "",
+        "finite": "a finite number" if column.type == "number" else "",
+    }
+    return {rule: text for rule, text in words.items() if text}
+
+
+def broken_keys(key: str, frame: pl.DataFrame, unreadable: pl.Series) -> pl.DataFrame:
+    """A customer stands in a month once. Of equal rows the first is kept; rows that contradict each other all go.
+
+    Args:
+        key: the column that names the customer.
+        frame: ``_at`` and all columns in their types.
+        unreadable: positions of rows with a value that isn't of its type; such a row equals no other.
+    """
+    keys = frame.get_column(key)
+    known = len(frame) - keys.null_count()
+    if keys.n_unique() - (keys.null_count() > 0) == known:
+        return pl.DataFrame(schema=FAILURES)
+    twice = frame.filter(pl.col(key).is_not_null() & pl.col(key).is_duplicated())
+    odd = pl.when(pl.col("_at").is_in(unreadable.implode())).then("_at").alias("_odd")
+    content = pl.struct(*(c for c in frame.columns if c != "_at"), odd)
+    contradicting = content.n_unique().over(key) > 1
+    repeated = ~content.is_first_distinct()
+    return pl.concat([
+        failures(twice.filter(contradicting), "key", key, pl.col(key), "one row for a customer"),
+        failures(twice.filter(~contradicting & repeated), "repeated", key, pl.col(key), "each row once"),
+    ])  # fmt: skip
+
+
+def mangled_keys(column: ColumnSpec, frame: pl.DataFrame) -> pl.DataFrame:
+    """Customer numbers that a spreadsheet has shortened: many customers became one text."""
+    if column.type not in ("string", "category"):
+        return pl.DataFrame(schema=FAILURES)
+    text = pl.col(column.name)
+    # Two searches for a fixed text cost less than one for a pattern.
+    likely = frame.filter(text.str.contains("E+", literal=True) | text.str.contains("e+", literal=True))
+    return failures(
+        likely.filter(text.str.contains(_MANGLED)), "mangled", column.name, text,
+        "the whole number, not a spreadsheet's short form of it (format the column as text)",
+    )  # fmt: skip
+
+
+def repeated_values(column: str, frame: pl.DataFrame, repeated: pl.Series) -> pl.DataFrame:
+    """Values of a column that must be unique and stand in several rows, but for rows that repeat another one."""
+    others = frame.filter(pl.col(column).is_not_null() & ~pl.col("_at").is_in(repeated.implode()))
+    values = others.get_column(column)
+    if values.n_unique() == len(values):
+        return pl.DataFrame(schema=FAILURES)
+    twice = others.filter(pl.col(column).is_duplicated())
+    return failures(twice, "unique", column, pl.col(column), "a value that no other row has")
+
+
+def broken_expressions(
+    frame: pl.DataFrame, schema: SchemaSpec, month: Month | None, previous: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Rows for which a rule's expression is false; where it is unknown, the row keeps it.
+
+    Args:
+        frame: ``_at`` and all columns in their types.
+        schema: its rules.
+        month: the rows' month; without one, the bounds of the month are unknown and earlier rows are taken as near.
+        previous: the newest earlier row of each customer: the key, ``month`` and the columns that rules name.
+
+    Raises:
+        QualityError: an expression can't be evaluated.
+    """
+    found = [pl.DataFrame(schema=FAILURES)]
+    for within in sorted({r.within if r.reads_previous else 0 for r in schema.rules}):
+        rules = [r for r in schema.rules if (r.within if r.reads_previous else 0) == within]
+        named = {r.id: columns_of(r, schema) for r in rules}
+        earlier = sorted({name for _, names in named.values() for name in names})
+        rows = _beside(frame, schema, month, previous, earlier, within)
+        kept = _evaluated(rows, rules)
+        for rule in rules:
+            if not (bad := rows.filter(~kept.get_column(rule.id))).is_empty():
+                names = [*named[rule.id][0], *(PREVIOUS + n for n in named[rule.id][1])]
+                told = rule.description or rule.expression
+                found.append(failures(bad, rule.id, ", ".join(names), _values(names), told))
+    return pl.concat(found)
+
+
+def _beside(
+    frame: pl.DataFrame,
+    schema: SchemaSpec,
+    month: Month | None,
+    previous: pl.DataFrame | None,
+    names: list[str],
+    within: int,
+) -> pl.DataFrame:
+    """The rows with the month's bounds and the columns of the customer's earlier row."""
+    bounds = (month.first_day, (month + 1).first_day) if month else (None, None)
+    rows = frame.with_columns(pl.lit(b, pl.Date).alias(n) for n, b in zip(BOUNDS, bounds, strict=True))
+    if not names:
+        return rows
+    types = types_of(schema) | {"month": pl.Date()}
+    if previous is None or schema.key not in previous.columns:
+        return rows.with_columns(pl.lit(None, types[n]).alias(PREVIOUS + n) for n in names)
+    known = previous
+    if "month" in previous.columns:
+        known = _near(previous.with_columns(pl.col("month").cast(pl.Date)), month, within)
+    key = schema.key
+    values = [
+        (pl.col(n).cast(types[n], strict=False) if n in known.columns else pl.lit(None, types[n])).alias(PREVIOUS + n)
+        for n in names
+    ]
+    earlier = known.select(pl.col(key).cast(types[key], strict=False).alias("_key"), *values).unique(
+        "_key", keep="last", maintain_order=True
+    )
+    return rows.join(earlier, left_on=key, right_on="_key", how="left", maintain_order="left")
+
+
+def _near(previous: pl.DataFrame, month: Month | None, within: int) -> pl.DataFrame:
+    rows = previous.sort("month")
+    if month is None:
+        return rows
+    return rows.filter(pl.col("month").is_between((month - within).first_day, month.first_day, closed="left"))
+
+
+def _evaluated(rows: pl.DataFrame, rules: Sequence[RuleSpec]) -> pl.DataFrame:
+    """One column a rule: false where a row breaks it."""
+    try:
+        return rows.select(compiled(r).cast(pl.Boolean).fill_null(True).alias(r.id) for r in rules)
+    except pl.exceptions.PolarsError as error:
+        for rule in rules:
+            try:
+                rows.select(compiled(rule).cast(pl.Boolean))
+            except pl.exceptions.PolarsError as own:
+                raise QualityError(
+                    f"rule {rule.id}: expected an expression that holds for any values, found that it fails on this "
+                    f"month's: {str(own).splitlines()[0]} Mend the expression, such as with TRY_CAST."
+                ) from None
+        raise QualityError(f"the rules can't be evaluated: {str(error).splitlines()[0]}") from None
+
+
+def _values(names: Sequence[str]) -> pl.Expr:
+    return pl.concat_str(
+        [pl.format("{}={}", pl.lit(n), pl.col(n).cast(pl.String).fill_null("missing")) for n in names], separator=", "
+    )
+
+
+def _told(
+    frame: pl.DataFrame,
+    cases: pl.DataFrame,
+    expected: dict[str, dict[str, str]],
+    received: Mapping[str, pl.Series],
+) -> pl.DataFrame:
+    found = [pl.DataFrame(schema=FAILURES)]
+    for (column, rule), part in cases.group_by("column", "check", maintain_order=True):
+        if part.get_column("index").null_count():
+            raise QualityError(
+                f"column {column}: its rule {rule} can't be applied: {part.get_column('failure_case')[0]}"
             )
-            for (column, rule), part in _by_rule(cases)
-        ]
-    return required
-
-
-def _by_rule(cases: pl.DataFrame) -> list[tuple[tuple[str, str], pl.DataFrame]]:
-    return [((str(c), str(r)), part) for (c, r), part in cases.group_by("column", "check", maintain_order=True)]
+        rows = part.get_column("index").cast(pl.Int64).sort()
+        at = frame.select(pl.col("_at").gather(rows))
+        found.append(
+            failures(at, str(rule), str(column), received[str(column)].gather(rows), expected[str(column)][str(rule)])
+        )
+    return pl.concat(found)
 
 
 def _checks(column: ColumnSpec) -> list[Any]:
+    if not expected_of(column):
+        return []
     import pandera.polars as pa
 
     checks: list[Any] = []
     if column.allowed is not None:
-        checks.append(pa.Check.isin(column.allowed, error=f"allowed {', '.join(column.allowed)}"))
+        checks.append(pa.Check.isin(column.allowed, error="allowed"))
+    if column.pattern is not None:
+        checks.append(pa.Check(_matching(column.pattern), error="pattern"))
     if column.min is not None:
-        checks.append(pa.Check.ge(column.min, error=f"min {column.min:g}"))
+        checks.append(pa.Check.ge(column.min, error="min"))
     if column.max is not None:
-        checks.append(pa.Check.le(column.max, error=f"max {column.max:g}"))
+        checks.append(pa.Check.le(column.max, error="max"))
     if column.type == "number":
+        # Pandera takes NaN for missing; here it is a number that isn't finite.
         checks.append(pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), error="finite"))
     return checks
 
 
-def _broken_keys(key: str, typed: pl.DataFrame) -> list[pl.DataFrame]:
-    """A customer stands in a month once. Of equal rows the first is kept; rows that contradict each other all go."""
-    twice = typed.filter(pl.col(key).is_not_null() & pl.col(key).is_duplicated())
-    if twice.is_empty():
-        return []
-    content = [c for c in typed.columns if c != ROW]
-    repeated = ~pl.struct(content).is_first_distinct()
-    contradicting = pl.struct(content).n_unique().over(key) > 1
-    return [
-        _failures(twice.filter(contradicting), "key stands once", key),
-        _failures(twice.filter(~contradicting & repeated), "row stands once", key),
-    ]
+def _matching(pattern: str) -> Callable[[Any], pl.LazyFrame]:
+    whole = f"^(?:{pattern})$"
+    try:
+        pl.select(pl.lit("").str.contains(whole))
+    except pl.exceptions.PolarsError:
+        # Look-around and back-references are Python's alone; it then looks at each distinct text once.
+        known = re.compile(pattern)
+
+        def matches(texts: pl.Series) -> pl.Series:
+            distinct = texts.drop_nulls().unique()
+            good = [t for t in distinct if known.fullmatch(t)]
+            return texts.is_in(pl.Series(good, dtype=pl.String).implode()) | texts.is_null()
+
+        return lambda data: data.lazyframe.select(pl.col(data.key).map_batches(matches, return_dtype=pl.Boolean))
+    return lambda data: data.lazyframe.select(pl.col(data.key).str.contains(whole))
 
 
-def _repairs(columns: list[ColumnSpec], raw: pl.DataFrame, texts: pl.DataFrame, filled: pl.DataFrame) -> dict[str, int]:
-    counts = {}
-    for column in columns:
-        if column.fill is not None:
-            counts[f"{column.name}: missing -> {column.fill}"] = (
-                texts[column.name].null_count() - filled[column.name].null_count()
-            )
-        if raw.schema[column.name] == pl.String:
-            changed = (raw[column.name] != texts[column.name]) & texts[column.name].is_not_null()
-            counts[f"{column.name}: blanks trimmed"] = int(changed.sum())
-    return {name: count for name, count in counts.items() if count}
-
-
-def _verdict(rows: int, bad: int, schema: SchemaSpec, failures: pl.DataFrame) -> QualityVerdict:
-    limit = schema.max_error_rate
-    share = bad / rows if rows else 0.0
-    if not bad:
-        reason = f"All {rows:,} rows keep every rule."
-    else:
-        most = failures.group_by("column", "rule").len().sort("len", "column", "rule", descending=[True, False, False])
-        worst = most.row(0, named=True)
-        reason = (
-            f"{bad:,} of {rows:,} rows ({share:.2%}) are quarantined, at most {limit:.2%} may be; most often "
-            f"{worst['column']} breaks '{worst['rule']}' ({worst['len']:,} rows)."
-        )
-    return QualityVerdict(share <= limit, reason, rows, bad, limit)
+def _plain(number: float) -> str:
+    return f"{number:.15g}"

@@ -1,131 +1,209 @@
-"""Files as a source: CSV and Parquet, by path or glob, one or several a month or one static table."""
+"""Files as a source: of any format, compressed or not, by path, glob or address; one or several a month."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import re
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 
 from churn_assets.errors import SourceError
 from churn_assets.months import Month
 from churn_assets.sources import Delivery
+from churn_assets.sources.formats import Table, refusal
+from churn_assets.sources.formats.received import Received
+from churn_assets.spec.source import FileFormat, FileSourceSpec, filled
 
-_CONFLICT = re.compile(r"^(<{7}( |$)|={7}$|>{7}( |$))")
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to read.
+
+    Attributes:
+        path: its path on this machine, or within ``system``.
+        system: the file system it lies in; None for this machine's own.
+    """
+
+    path: str
+    system: AbstractFileSystem | None = None
+
+    @classmethod
+    def local(cls, path: Path) -> File:
+        """A file of this machine."""
+        return cls(str(path))
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return Path(self.place).name
+
+    @property
+    def place(self) -> str:
+        """Path or address, as messages name it."""
+        from churn_assets.sources.formats.remote import shown
+
+        return self.path if self.system is None else shown(str(self.system.unstrip_protocol(self.path)))
+
+    def received(self) -> Received:
+        """The file on this machine's disk: itself, or a copy.
+
+        Raises:
+            SourceError: it can't be read.
+        """
+        if self.system is None:
+            return Received.local(Path(self.path))
+        from churn_assets.sources.formats.remote import copied
+
+        return copied(self.system, self.path, self.place)
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """The files that ``path`` names for a month; ``{month}``, ``{year}``, ``{number}`` and globs are filled in.
+    """The files that a specification names for a month.
 
-    CSV values are received as text, just as they stand; the schema gives them their types later.
+    Texts are received just as they stand; the schema gives them their types later.
     """
 
-    path: str
+    given: FileSourceSpec
     root: Path
-    format: str | None = None
-    delimiter: str = ","
-    encoding: str = "utf-8"
 
-    def files(self, month: Month) -> list[Path]:
+    def files(self, month: Month) -> list[File]:
         """The files of ``month``, in the order of their names.
 
         Raises:
-            SourceError: there are none.
+            SourceError: there are none, or they can't be reached.
         """
-        pattern = self.path.format(month=month, year=f"{month.year:04d}", number=f"{month.number:02d}")
-        given = Path(pattern).expanduser()
+        path = filled(self.given.path, month)
+        if "://" not in path:
+            return self._local(Path(path).expanduser(), month)
+        from churn_assets.sources.formats.remote import remote_files, shown
+
+        system, paths = remote_files(path, dict(self.given.options))
+        if system is None:
+            return self._local(Path(paths[0]), month)
+        if not paths:
+            raise _none_found(shown(path), month)
+        return [File(found, system) for found in paths]
+
+    def identity(self, month: Month) -> str | None:
+        return identity_of(self.files(month), self.given)
+
+    def read(self, month: Month) -> Delivery:
+        return deliver(self.files(month), self.given, month)
+
+    def _local(self, given: Path, month: Month) -> list[File]:
         place = self.root / given
         # The root is a folder as it stands, whatever characters its name has.
         base = Path(given.anchor) if given.is_absolute() else self.root
-        matching = base.glob(str(given.relative_to(given.anchor)))
-        found = [place] if place.is_file() else sorted(p for p in matching if p.is_file())
+        pattern = str(given.relative_to(given.anchor))
+        found = [place] if place.exists() else sorted(p for p in base.glob(pattern) if p.is_file())
         if not found:
-            raise SourceError(
-                f"{place}: expected the file of {month}, found none. Put it there (an empty month is a file with just "
-                "its header), or mend source.path."
-            )
-        return found
+            raise _none_found(str(place), month)
+        return [File.local(path) for path in found]
 
-    def identity(self, month: Month) -> str:
-        digest = hashlib.blake2b(f"{self.format}|{self.delimiter}|{self.encoding}".encode(), digest_size=16)
-        for file in self.files(month):
-            with file.open("rb") as stream:
-                digest.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
 
-    def read(self, month: Month) -> Delivery:
-        files = self.files(month)
-        frames = [self._frame(file) for file in files]
-        names = [list(f.columns) for f in frames]
-        if odd := next((i for i, n in enumerate(names) if set(n) != set(names[0])), None):
-            raise SourceError(
-                f"{files[odd]}: expected the columns of {files[0].name}, found the difference "
-                f"{sorted(set(names[odd]) ^ set(names[0]))}. Give all files of {month} the same columns."
-            )
+def _none_found(place: str, month: Month) -> SourceError:
+    return refusal(
+        place, f"the file of {month}", "none",
+        "Put it there (an empty month is a file with just its header), or mend source.path.",
+    )  # fmt: skip
+
+
+def identity_of(files: Sequence[File], given: FileFormat) -> str | None:
+    """A hash of the files' content and names, and of how they are read; None if only reading them can tell.
+
+    Raises:
+        SourceError: a file can't be read, or asked for.
+    """
+    how = {name: getattr(given, name) for name in FileFormat.model_fields}
+    digest = hashlib.blake2b(json.dumps(how).encode(), digest_size=16)
+    for file in files:
+        if file.system is None:
+            content: str | None = Received.local(Path(file.path)).sha256()
+        else:
+            from churn_assets.sources.formats.remote import checksum
+
+            content = checksum(file.system, file.path, file.place)
+        if content is None:
+            return None
+        digest.update(f"\0{file.name}\0{content}".encode())
+    return digest.hexdigest()
+
+
+def deliver(files: Sequence[File], given: FileFormat, month: Month) -> Delivery:
+    """The rows of all ``files``, one after the other, as the delivery of ``month``.
+
+    Every row has ``_file`` and ``_line``; rows of text formats have ``_defect`` and ``_text`` too.
+
+    Raises:
+        SourceError: a file can't be read, or the files have different columns.
+    """
+    from churn_assets.sources.formats.opened import open_table
+
+    received = [file.received() for file in files]
+    tables = [open_table(file, given) for file in received]
+    columns = _common(received, tables, month)
+    place = [("_file", pa.string()), ("_line", pa.int64())]
+    if any("encoding" in table.details and table.details["encoding"] for table in tables):
+        place += [("_defect", pa.string()), ("_text", pa.string())]
+    schema = pa.schema([*columns, *place])
+    provenance = {
+        "kind": "file",
+        "files": [table.details for table in tables],
+        "columns": {field.name: str(field.type) for field in columns},
+    }
+    rows = _rows(received, tables, schema)
+    return Delivery(
+        pa.RecordBatchReader.from_batches(schema, rows),
+        provenance,
+        [doubt for table in tables for doubt in table.doubts],
+    )
+
+
+def _common(files: Sequence[Received], tables: Sequence[Table], month: Month) -> pa.Schema:
+    """The columns of all files, in the order of the first, in types that hold the values of each."""
+    first = tables[0].columns
+    for file, table in zip(files, tables, strict=True):
+        different = sorted(set(table.columns.names) ^ set(first.names))
+        if different and not (table.open_keys and tables[0].open_keys):
+            raise refusal(
+                file.place, f"the columns of {files[0].name}", f"the difference {different}",
+                f"Give all files of {month} the same columns.",
+            )  # fmt: skip
         try:
-            table = pl.concat([f.select(names[0]) for f in frames], how="vertical_relaxed").to_arrow()
-        except pl.exceptions.PolarsError as error:
-            raise SourceError(
-                f"{files[0].parent}: expected the same types in all files of {month}, found: {error}. Nothing was "
-                "ingested."
+            pa.unify_schemas([first, table.columns], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise refusal(
+                file.place, f"the same types in all files of {month}", str(error), "Give each column one type."
             ) from error
-        provenance = {
-            "kind": "file",
-            "files": [file.name for file in files],
-            "bytes": sum(file.stat().st_size for file in files),
-            "columns": [name for name in names[0] if not name.startswith("_")],
-            "content": self.identity(month),
-        }
-        return Delivery(pa.RecordBatchReader.from_batches(table.schema, table.to_batches()), provenance)
+    return pa.unify_schemas([table.columns for table in tables], promote_options="permissive")
 
-    def _frame(self, file: Path) -> pl.DataFrame:
-        kind = self.format or {".csv": "csv", ".parquet": "parquet"}.get(file.suffix.lower())
-        if kind is None:
-            raise SourceError(f"{file}: expected .csv or .parquet, found {file.suffix!r}. Set source.format.")
-        try:
-            frame = pl.read_parquet(file, glob=False) if kind == "parquet" else self._csv(file)
-            return frame.with_row_index("_row", offset=1).with_columns(pl.lit(file.name).alias("_file"))
-        except (pl.exceptions.PolarsError, csv.Error, UnicodeDecodeError, LookupError) as error:
-            raise SourceError(
-                f"{file}: expected readable {kind} ({self.encoding}, delimiter {self.delimiter!r}), found: {error}. "
-                "Nothing was ingested."
-            ) from error
 
-    def _csv(self, file: Path) -> pl.DataFrame:
-        with file.open(encoding=self.encoding, newline="") as stream:
-            header = next(csv.reader(stream, delimiter=self.delimiter), [])
-        self._check_header(file, header)
-        frame = pl.read_csv(
-            file, separator=self.delimiter, infer_schema=False, glob=False,
-            encoding="utf8" if self.encoding.lower().replace("-", "") == "utf8" else self.encoding,
-        )  # fmt: skip
-        markers = frame.to_series(0).str.contains(_CONFLICT.pattern).fill_null(False)
-        if markers.any():
-            row = markers.arg_true()[0]
-            self._refuse_conflict(file, f"row {row + 1}", "a customer", frame.to_series(0)[row])
-        return frame
+def _rows(files: Sequence[Received], tables: Sequence[Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for file, table in zip(files, tables, strict=True):
+        file.check_unchanged()
+        for batch in table.batches:
+            yield _fitted(batch, file, schema)
+        file.check_unchanged()
 
-    def _check_header(self, file: Path, header: list[str]) -> None:
-        names = [name.strip().lstrip("\ufeff") for name in header]
-        if not any(names):
-            raise SourceError(f"{file}: expected a header in line 1, found an empty file. Nothing was ingested.")
-        if any("\0" in name for name in names):
-            raise SourceError(f"{file}, line 1: expected a header, found bytes that are no text. Nothing was ingested.")
-        if _CONFLICT.match(names[0]):
-            self._refuse_conflict(file, "line 1", "a header", names[0])
-        if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise SourceError(
-                f"{file}, line 1: expected each column once, found twice: {', '.join(map(repr, twice))}. "
-                "Nothing was ingested."
-            )
 
-    def _refuse_conflict(self, file: Path, place: str, expected: str, found: str) -> None:
-        raise SourceError(
-            f"{file}, {place}: expected {expected}, found {found!r} (a merge conflict). Restore the file; nothing was "
-            "ingested."
-        )
+def _fitted(batch: pa.RecordBatch, file: Received, schema: pa.Schema) -> pa.RecordBatch:
+    """``batch`` with all columns of ``schema``, in its order and types."""
+    there = set(batch.schema.names)
+    columns = []
+    for field in schema:
+        if field.name == "_file":
+            columns.append(pa.repeat(pa.scalar(file.name), batch.num_rows))
+        elif field.name in there:
+            column = batch[field.name]
+            columns.append(column if column.type == field.type else column.cast(field.type))
+        else:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+    return pa.record_batch(columns, schema=schema)

@@ -1,88 +1,38 @@
-"""The sections about data: months, source, schema and label."""
+"""The sections ``schema`` and ``label``: what the rows are, which rules they keep, and what counts as churn."""
 
 from __future__ import annotations
 
-from string import Formatter
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from churn_assets.months import Month
-from churn_assets.spec.base import SpecModel, nearest
+from churn_assets.spec.base import SpecModel
 
 RESERVED = ("month", "event_month", "part", "label", "months_observed")
 """Names that the tables of every pipeline use themselves."""
 
-MonthField = Annotated[
-    Month,
-    BeforeValidator(lambda value: Month.parse(value)),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-(0[1-9]|1[0-2])$", "examples": ["2025-06"]}),
-]
-
-
-class MonthsSpec(SpecModel):
-    """The pipeline's months."""
-
-    start: MonthField = Field(description="First month there is data for, YYYY-MM.")
-    end: MonthField | None = Field(None, description="Last month; none while the pipeline goes on.")
-    lag_days: int = Field(2, ge=0, le=27, description="Days after a month's end until its data is complete.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.end is not None and self.end < self.start:
-            raise ValueError(f"expected an end on or after the start {self.start}, found {self.end}.")
-        return self
-
-
-class SimulatedSourceSpec(SpecModel):
-    """A simulated telecom subscriber base: no data and no network needed."""
-
-    type: Literal["simulated"]
-    customers: int = Field(7000, ge=100, le=20_000_000, description="Active customers at the start.")
-    seed: int = Field(7, ge=0)
-    shock: MonthField | None = Field(None, description="A month in which a competitor lures customers away.")
-
-
-class FileSourceSpec(SpecModel):
-    """CSV or Parquet files: one or several a month, or one static table for one month."""
-
-    type: Literal["file"]
-    path: str = Field(
-        description="Path or glob; relative ones start at the data folder. {month} stands for YYYY-MM, {year} and "
-        "{number} for its parts. Without any of them, the file is one static table for the pipeline's one month."
-    )
-    format: Literal["csv", "parquet"] | None = Field(None, description="Told by the file's ending if not given.")
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    encoding: str = Field("utf-8", description="Encoding of CSV files.")
-
-    @field_validator("path")
-    @classmethod
-    def _known_fields(cls, path: str) -> str:
-        known = ["month", "year", "number"]
-        for _, name, form, conversion in Formatter().parse(path):
-            if name is not None and (name not in known or form or conversion):
-                raise ValueError(f"the path has an unknown {{{name}}}. {nearest(name, known)}")
-        return path
-
-    def path_of(self, month: Month) -> str:
-        """The path, or glob, of one month's files."""
-        return self.path.format(month=month, year=f"{month.year:04d}", number=f"{month.number:02d}")
-
-
-SourceSpec = Annotated[SimulatedSourceSpec | FileSourceSpec, Field(discriminator="type")]
+PLACE = ("_row", "_file", "_line", "_defect", "_text")
+"""Columns that say of a received row where it came from: its number in the month's delivery, its file and line there,
+and, if it is no proper row at all, what is wrong with it and its text."""
 
 ColumnType = Literal["string", "category", "integer", "number", "boolean", "date"]
 
 
 class ColumnSpec(SpecModel):
-    """One column of the source and the rules it keeps."""
+    """One column of the source and the rules it keeps.
+
+    A received column is found by its exact name, else by the same letters and digits: ``Call  Failure`` for
+    ``call_failure``. What isn't declared here is repaired only where nothing can be lost by it.
+    """
 
     name: str = Field(min_length=1)
     type: ColumnType
     role: Literal["attribute", "churned", "ignored"] = Field(
         "attribute", description="churned: true if the customer left in this month; ignored: not used further."
     )
+    source: str | None = Field(None, description="The column's name in the source, if it is quite another.")
+    optional: bool = Field(False, description="Whether the whole column may be missing from a delivery.")
     description: str = ""
     nullable: bool = Field(False, description="Whether a value may be missing.")
     missing: list[str] = Field([], description="Texts that stand for a missing value, besides the empty one.")
@@ -91,32 +41,109 @@ class ColumnSpec(SpecModel):
         {}, description="Other columns' values that must hold for a missing value to have that meaning."
     )
     allowed: list[str] | None = Field(None, description="The values a category may take.")
+    pattern: str | None = Field(None, description="A regular expression that a whole text must match.")
+    unique: bool = Field(False, description="Whether a value may stand in one row of a month only.")
     min: float | None = Field(None, description="Smallest value.")
     max: float | None = Field(None, description="Largest value.")
+    decimal: Literal[".", ","] | None = Field(None, description="The decimal mark, where numbers don't prove it.")
+    unit: str | None = Field(None, min_length=1, description="A unit before or after each number: $, EUR, %.")
+    format: str | None = Field(None, description="Format of dates, such as %d/%m/%Y, where they don't prove it.")
+    true: list[str] = Field([], description="Further texts that mean true.")
+    false: list[str] = Field([], description="Further texts that mean false.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.allowed is not None and self.type not in ("category", "string"):
-            raise ValueError(f"allowed is for categories and strings, found type {self.type}. Use min and max.")
-        if (self.min is not None or self.max is not None) and self.type not in ("integer", "number"):
-            raise ValueError(f"min and max are for numbers, found type {self.type}.")
+        for names, types in _BELONG:
+            for name in names:
+                given = getattr(self, name)
+                if not (given is None or given == [] or given is False) and self.type not in types:
+                    raise ValueError(f"{name} is for type {' or '.join(types)}, found type {self.type}.")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"expected min <= max, found {self.min:g} > {self.max:g}.")
         if self.fill_where and self.fill is None:
             raise ValueError("fill_where needs fill: what the missing value means.")
         if self.role == "churned" and self.type != "boolean":
             raise ValueError(f"a churned column has type boolean, found {self.type}.")
+        if both := {t.casefold() for t in self.true} & {t.casefold() for t in self.false}:
+            raise ValueError(f"true and false both have {', '.join(sorted(both))}.")
         return self
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"no regular expression: {error}. Put it into single quotes.") from None
+        return pattern
+
+    @field_validator("format")
+    @classmethod
+    def _whole_date(cls, format: str | None) -> str | None:
+        if format is not None and not all(any(p in format for p in parts) for parts in _DATE_PARTS):
+            raise ValueError(f"expected day, month and year, such as %d/%m/%Y; found {format!r}.")
+        return format
+
+
+_DATE_PARTS = (("%d", "%e", "%F", "%D", "%j"), ("%m", "%b", "%B", "%F", "%D", "%j"), ("%Y", "%y", "%F", "%D"))
+_BELONG: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("allowed",), ("category", "string")),
+    (("pattern",), ("category", "string")),
+    (("min", "max", "decimal", "unit"), ("integer", "number")),
+    (("format",), ("date",)),
+    (("true", "false"), ("boolean",)),
+)
+
+
+class RuleSpec(SpecModel):
+    """A rule that several columns, or several months of a customer, keep together.
+
+    The expression is SQL's, over columns in the schema's types; a row breaks the rule where it is false, and keeps it
+    where it is unknown. ``previous.<column>`` is the customer's newest valid row of the ``within`` months before;
+    ``month_start`` and ``month_end`` are the month's first day and the first day of the next.
+    """
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the rule, in the quarantine and in checks.")
+    expression: str = Field(min_length=1, description='Such as "tenure >= previous.tenure".')
+    description: str = Field("", description="The rule in words, for those who read the quarantine.")
+    within: int = Field(1, ge=1, le=24, description="How many months back the previous row may stand.")
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether the rule compares a row with the customer's earlier one."""
+        return "previous." in self.expression
+
+
+Severity = Literal["off", "warn", "stop"]
+
+
+class ExpectationsSpec(SpecModel):
+    """What is expected of a whole month, and whether it warns or stops the month when it isn't so."""
+
+    volume: Severity = Field("warn", description="Rows within the interval that the trailing months give.")
+    nulls: Severity = Field("warn", description="Share of missing values within that of the trailing months.")
+    categories: Severity = Field("warn", description="Categories spread as in the trailing months.")
+    columns: Severity = Field("warn", description="Received columns and their types as in the month before.")
+    duplicate: Severity = Field("stop", description="Other rows than any other month's.")
+    churn_rate: Severity = Field("stop", description="Share of leavers within label.min_rate and label.max_rate.")
+    trailing: int = Field(12, ge=2, le=60, description="How many months back the comparisons look.")
 
 
 class SchemaSpec(SpecModel):
     """The customer key and the columns of a snapshot."""
 
     key: str = Field(description="The column that names the customer.")
+    key_from: Literal["column", "row", "content"] = Field(
+        "column", description="Where a table has no such column: row numbers each row, content takes equal rows for one."
+    )
+    missing: list[str] = Field([], description="Texts that stand for a missing value in any column, such as '?'.")
     columns: list[ColumnSpec] = Field(min_length=1)
     max_error_rate: float = Field(0.05, ge=0, le=1, description="Share of rows that may be quarantined in a month.")
     min_rows: int = Field(1, ge=0, description="Fewest rows a month may have, unless it was delivered empty.")
     max_row_change: float = Field(0.5, gt=0, description="Largest change in rows to the month before, as a share.")
+    rules: list[RuleSpec] = Field([], description="Rules that several columns or months keep together.")
+    expectations: ExpectationsSpec = ExpectationsSpec()
 
     @field_validator("columns")
     @classmethod
@@ -131,6 +158,8 @@ class SchemaSpec(SpecModel):
             )
         if len(flags := [c.name for c in columns if c.role == "churned"]) > 1:
             raise ValueError(f"expected at most one column with role churned, found {', '.join(flags)}.")
+        if internal := sorted(set(names) & set(PLACE)):
+            raise ValueError(f"the name {', '.join(internal)} is taken. Rename the column in the source.")
         return columns
 
     @model_validator(mode="before")
@@ -146,6 +175,11 @@ class SchemaSpec(SpecModel):
     def churned(self) -> str | None:
         """The column that tells who left, if the source has one."""
         return next((c.name for c in self.columns if c.role == "churned"), None)
+
+    @property
+    def history(self) -> int:
+        """How many earlier months the rules compare a row with."""
+        return max((r.within for r in self.rules if r.reads_previous), default=0)
 
     @property
     def attributes(self) -> dict[str, ColumnSpec]:

@@ -34,4 +34,6 @@ class AutomationSpec(SpecModel):
     hour: int = Field(6, ge=0, le=23, description="Hour (UTC) at which a complete month is run.")
     schedule: Switch = Field("stopped", description="Runs each month once it is complete.")
     corrections: Switch = Field("stopped", description="Re-runs months whose inputs have changed.")
-    check_seconds: int = Field(60, ge=10, description="Seconds between two looks for changed inputs.")
+    freshness: Switch = Field("stopped", description="Looks every day whether a month is late.")
+    incoming: Switch = Field("stopped", description="Runs the month of each file that is dropped (source: incoming).")
+    check_seconds: int = Field(60, ge=10, description="Seconds between two looks for changed inputs and new files.")

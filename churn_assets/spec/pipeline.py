@@ -11,10 +11,21 @@ from pydantic_core import InitErrorDetails
 
 from churn_assets.months import Calendar, month_range
 from churn_assets.spec.base import SpecModel, finding, nearest
-from churn_assets.spec.data import RESERVED, FileSourceSpec, LabelSpec, MonthsSpec, SchemaSpec, SourceSpec
+from churn_assets.spec.data import RESERVED, LabelSpec, SchemaSpec
 from churn_assets.spec.features import ColumnsFeature, FeatureSpec
 from churn_assets.spec.learning import CandidateSpec, GatesSpec, TrainingSpec
+from churn_assets.spec.months import MonthsSpec
 from churn_assets.spec.operation import AutomationSpec, ValueSpec
+from churn_assets.spec.source import (
+    FileSourceSpec,
+    HttpSourceSpec,
+    HuggingFaceSourceSpec,
+    JoinedSourceSpec,
+    KaggleSourceSpec,
+    SourceSpec,
+    SqlSourceSpec,
+    filled,
+)
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 
@@ -94,6 +105,7 @@ class PipelineSpec(SpecModel):
             horizon=0 if self.label.kind == "same_row" else self.label.horizon,
             lookback=max(f.lookback for f in self.features),
             training_months=self.training.months,
+            history=self.schema_.history,
             split=self.training.split,
         )
 
@@ -125,6 +137,8 @@ def _conflicts(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
         yield from _unknown_operands(schema, sections.get("features") or [])
         yield from _label_without_column(schema, sections.get("label"))
         yield from _unknown_conditions(schema)
+        yield from _key_of_rows(schema, sections)
+        yield from _rules_without_columns(schema)
         value = sections.get("value")
         if value and isinstance(value.monthly_value, str) and value.monthly_value not in schema.attributes:
             hint = nearest(value.monthly_value, list(schema.attributes))
@@ -136,7 +150,7 @@ def _conflicts(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
             )
         yield from _taken_names(schema, sections.get("features") or [])
     yield from _twice(sections)
-    yield from _static_file_of_many_months(sections)
+    yield from _static_source_of_many_months(sections)
 
 
 def _numbers(schema: SchemaSpec) -> set[str]:
@@ -203,17 +217,53 @@ def _taken_names(schema: SchemaSpec, features: list[Any]) -> Iterator[InitErrorD
             )
 
 
-def _static_file_of_many_months(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+def _static_source_of_many_months(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
     source, months = sections.get("source"), sections.get("months")
-    if not isinstance(source, FileSourceSpec) or not months or "{{" in source.path:
+    if not source or not months:
         return
-    first = months.start
+    # The first table of several has the customers; a static one beside it, of regions say, is fine.
+    first = next(iter(source.tables.values())).source if isinstance(source, JoinedSourceSpec) else source
+    field, text = _naming_the_month(first)
+    if text is None or "{{" in text:
+        return
     # A path that lacks the year repeats after twelve months, any other that repeats does so at once.
-    year = month_range(first, min(months.end or first + 12, first + 12))
-    paths = [source.path_of(month) for month in year]
-    if len(set(paths)) < len(paths):
+    year = month_range(months.start, min(months.end or months.start + 12, months.start + 12))
+    if len({filled(text, month) for month in year}) < len(year):
         yield finding(
-            ("source", "path"),
-            f"{source.path!r} names the same file for several of the pipeline's months, {first} to "
-            f"{months.end or 'open'}. Put {{month}} into the path, or set months.end to {first}.",
+            ("source", field),
+            f"{text!r} names the same for several of the pipeline's months, {months.start} to "
+            f"{months.end or 'open'}. Put {{month}} into it, or set months.end to {months.start}.",
         )
+
+
+def _naming_the_month(source: Any) -> tuple[str, str | None]:
+    """The field of a source that says which month is read, and its text with the month in braces."""
+    match source:
+        case FileSourceSpec() | KaggleSourceSpec() | HuggingFaceSourceSpec():
+            return "path", source.path
+        case HttpSourceSpec():
+            return "url", " ".join([source.url, *map(str, source.params.values())])
+        case SqlSourceSpec():
+            return "query", "{month_start}" if ":month_" in source.query else ""
+    return "", None
+
+
+def _key_of_rows(schema: SchemaSpec, sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    label = sections.get("label")
+    if schema.key_from != "column" and label and label.kind != "same_row":
+        yield finding(
+            ("schema", "key_from"),
+            f"a key made from the {schema.key_from} names nobody in another month, so that it needs label.kind "
+            f"same_row; found {label.kind}. Name the customer's column in schema.key.",
+        )
+
+
+def _rules_without_columns(schema: SchemaSpec) -> Iterator[InitErrorDetails]:
+    from churn_assets.spec.expressions import problem_of
+
+    for i, rule in enumerate(schema.rules):
+        if found := problem_of(rule, schema):
+            yield finding(("schema", "rules", i, "expression"), found, rule.expression)
+    ids = [r.id for r in schema.rules]
+    for name in sorted({n for n in ids if ids.count(n) > 1}):
+        yield finding(("schema", "rules"), f"{name!r} is declared twice. Give one of the two another id.")

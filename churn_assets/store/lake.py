@@ -11,25 +11,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import polars as pl
-import polars.selectors as cs
 import pyarrow as pa
 
 from churn_assets.errors import LakeError, MissingMonth, MonthError
 from churn_assets.months import Month, Window
-from churn_assets.store.content import content_hash
+from churn_assets.store.draft import MONTH, ROW_GROUP, Draft, write_draft
 
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
-
-MONTH = "month"
+_MONTH_FIELD = pa.field(MONTH, pa.date32())
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class MonthRecord:
     reason: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
+    columns: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,14 @@ class Lake:
 
         Raises:
             MissingMonth: a month was never made.
-            LakeError: files that a record names are gone.
+            LakeError: files that a record names are gone, or a column's type differs between the months.
         """
-        frames = [self.scan_record(record) for record in self.records(window) if record.files]
-        return pl.concat(frames, how="diagonal_relaxed") if frames else pl.LazyFrame({MONTH: []}, {MONTH: pl.Date})
+        records = [record for record in self.records(window) if record.files]
+        frames = [self.scan_record(record) for record in records]
+        if not frames:
+            return pl.LazyFrame({MONTH: []}, {MONTH: pl.Date})
+        self._refuse_changed_types(window, {r.month: f.collect_schema() for r, f in zip(records, frames, strict=True)})
+        return pl.concat(frames, how="diagonal_relaxed")
 
     def scan_month(self, window: Window, month: Month) -> pl.LazyFrame | None:
         """The rows of one month of a window; None if it was recorded as empty.
@@ -139,7 +142,28 @@ class Lake:
         return self.scan_record(record) if record.files else None
 
     def scan_record(self, record: MonthRecord) -> pl.LazyFrame:
-        """The rows that ``record`` stands for, also those of an earlier version."""
+        """The rows that ``record`` stands for, also those of an earlier version.
+
+        Raises:
+            LakeError: files that it names are gone.
+        """
+        scanned = pl.scan_parquet(self._files(record), hive_partitioning=False, glob=False)
+        return scanned.select(pl.lit(Month.parse(record.month).first_day).alias(MONTH), *_own(record))
+
+    def pieces(self, record: MonthRecord) -> Iterator[pl.DataFrame]:
+        """The same rows, without their month, in pieces that need little memory.
+
+        Raises:
+            LakeError: files that it names are gone.
+        """
+        import pyarrow.parquet as pq
+
+        for path in self._files(record):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(ROW_GROUP):
+                    yield pl.DataFrame(pl.from_arrow(batch)).select(_own(record))
+
+    def _files(self, record: MonthRecord) -> list[Path]:
         files = [self.root / record.table / name for name in record.files]
         if gone := [f for f in files if not f.exists()]:
             month = Month.parse(record.month)
@@ -147,14 +171,35 @@ class Lake:
                 f"{record.table} {month}: expected {gone[0]}, found no such file (removed by hand, or by a vacuum). "
                 f"Run `{self.remedy.format(first=month, last=month)} --force`."
             )
-        scanned = pl.scan_parquet(files, hive_partitioning=False, glob=False)
-        return scanned.select(pl.lit(Month.parse(record.month).first_day).alias(MONTH), *record.columns)
+        return files
+
+    def _refuse_changed_types(self, window: Window, schemas: Mapping[str, pl.Schema]) -> None:
+        seen: dict[str, tuple[str, pl.DataType]] = {}
+        for month, schema in schemas.items():
+            for name, dtype in schema.items():
+                first, before = seen.setdefault(name, (month, dtype))
+                if before == pl.Null:
+                    seen[name] = (month, dtype)
+                elif dtype not in (before, pl.Null) and not (dtype.is_numeric() and before.is_numeric()):
+                    raise LakeError(
+                        f"{window.reader} {window.month} reads {window.table} {first} with {name} as {before}, and "
+                        f"{month} as {dtype}. Make them anew: "
+                        f"`{self.remedy.format(first=window.months[0], last=window.month)}`."
+                    )
+
+    def draft(self, rows: pl.DataFrame | Iterable[pl.DataFrame]) -> Draft:
+        """Puts rows on the disk without making them any month's content yet; ``write`` does that.
+
+        Raises:
+            LakeError: two columns differ in capitals alone.
+        """
+        return write_draft(self.root / "_drafts", rows)
 
     def write(
         self,
         table: str,
         month: Month,
-        rows: pl.DataFrame | None,
+        rows: pl.DataFrame | Draft | None,
         commit: Commit,
         *,
         reason: str = "",
@@ -165,23 +210,25 @@ class Lake:
         Rows equal to those that stand there bring no new version of the table, just a new record.
 
         Raises:
-            LakeError: the rows don't fit the table's schema.
+            LakeError: the rows can't be stored.
         """
-        frame = _storable(rows) if rows is not None else pl.DataFrame()
-        content = content_hash(frame)
-        with self._alone(table, str(month)):
-            before = self.record(table, month)
-            if before and before.content == content and all((self.root / table / f).exists() for f in before.files):
-                version, files = before.version, before.files
-            else:
-                version, files = self._commit(table, month, frame, commit)
-            record = MonthRecord(
-                table=table, month=str(month), status="present" if len(frame) else "empty", rows=len(frame),
-                version=version, files=files, content=content, fingerprint=commit.fingerprint, code=commit.code,
-                run_id=commit.run_id, reason=reason, inputs=dict(commit.inputs), facts=dict(facts or {}),
-                columns=tuple(frame.columns),
-            )  # fmt: skip
-            self._keep(record, before)
+        given = rows if isinstance(rows, Draft) else self.draft(pl.DataFrame() if rows is None else rows)
+        try:
+            with self._alone(table, str(month)):
+                before = self.record(table, month)
+                if before and before.content == given.content and self._has_files(before):
+                    version, files, columns = before.version, before.files, before.columns
+                else:
+                    version, files, columns = self._commit(table, month, given, commit)
+                record = MonthRecord(
+                    table=table, month=str(month), status="present" if given.rows else "empty", rows=given.rows,
+                    version=version, files=files, content=given.content, fingerprint=commit.fingerprint,
+                    code=commit.code, run_id=commit.run_id, reason=reason, inputs=dict(commit.inputs),
+                    facts=dict(facts or {}), columns={name: columns.get(name) for name in given.columns},
+                )  # fmt: skip
+                self._keep(record, before)
+        finally:
+            given.discard()
         return record
 
     def history(self, table: str, month: Month) -> list[MonthRecord]:
@@ -202,42 +249,29 @@ class Lake:
         """The months that were made of ``table``, ascending."""
         return sorted(Month.parse(path.stem) for path in (self.root / "_records" / table).glob("????-??.json"))
 
-    def _commit(self, table: str, month: Month, frame: pl.DataFrame, commit: Commit) -> tuple[int, tuple[str, ...]]:
-        from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+    def _has_files(self, record: MonthRecord) -> bool:
+        return all((self.root / record.table / name).exists() for name in record.files)
+
+    def _commit(
+        self, table: str, month: Month, draft: Draft, commit: Commit
+    ) -> tuple[int, tuple[str, ...], Mapping[str, str | None]]:
+        """Moves a draft into the table; the table's version, the month's files, and where its columns are."""
+        from deltalake import DeltaTable, Schema
         from deltalake.exceptions import CommitFailedError
 
         path = self.root / table
-        condition = f"{MONTH} = '{month.first_day}'"
-        properties = CommitProperties(
-            custom_metadata={"month": str(month), "run_id": commit.run_id, "code_version": commit.code}
-        )
-
-        def attempt() -> None:
-            delta = DeltaTable(path)
-            if frame.is_empty():
-                delta.delete(condition, commit_properties=properties)
-                return
-            stamped = _fitted(frame, delta).select(pl.lit(month.first_day).alias(MONTH), pl.all())
-            # In one piece: the writer stores several in the order in which its threads get to them.
-            write_deltalake(
-                delta, stamped.to_arrow().combine_chunks(), mode="overwrite", predicate=condition, schema_mode="merge",
-                commit_properties=properties,
-            )  # fmt: skip
-
         try:
             if not DeltaTable.is_deltatable(str(path)):
-                if frame.is_empty():
-                    return -1, ()
+                if not draft.rows:
+                    return -1, (), {}
                 with self._alone(table, "table"):
                     if not DeltaTable.is_deltatable(str(path)):
-                        stamped = frame.clear().select(pl.lit(month.first_day).alias(MONTH), pl.all()).to_arrow()
-                        DeltaTable.create(path, Schema.from_arrow(stamped.schema), partition_by=[MONTH])
+                        DeltaTable.create(path, Schema.from_arrow(pa.schema([_MONTH_FIELD])), partition_by=[MONTH])
             for pause in (0.1, 0.4, 1.6, None):
                 try:
-                    attempt()
-                    break
+                    return _attempt(path, month, draft, commit)
                 except CommitFailedError:
-                    # A writer of another month has changed the table's columns in between.
+                    # A writer of another month was faster.
                     if pause is None:
                         raise
                     time.sleep(pause)
@@ -245,14 +279,9 @@ class Lake:
             raise
         except Exception as error:  # delta-rs raises plain Exceptions for some schemas that it doesn't take
             raise LakeError(
-                f"{table} {month}: expected rows that fit the table's columns, found: {error}. Nothing was changed. "
-                "If a column's type has changed for good, give the pipeline a new name or remove the table's folder "
-                f"{path} and backfill."
+                f"{table} {month}: expected rows that Delta can store, found: {error}. Nothing was changed."
             ) from error
-        delta = DeltaTable(path)
-        uris = delta.file_uris(file_pruning_predicate=condition)
-        # Addresses are percent-encoded, their last two parts, the month's folder and the file, never need it.
-        return delta.version(), tuple(sorted("/".join(uri.split("/")[-2:]) for uri in uris))
+        raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
     def _alone(self, table: str, what: str) -> Iterator[None]:
@@ -278,6 +307,14 @@ class Lake:
         return self.root / "_records" / table / f"{month}.history.jsonl"
 
 
+def _own(record: MonthRecord) -> list[pl.Expr]:
+    """The columns of a record's rows, under their own names."""
+    return [
+        pl.lit(None).alias(name) if stored is None else pl.col(stored).alias(name)
+        for name, stored in record.columns.items()
+    ]
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Puts ``data`` at ``path`` in one step: readers see the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -290,30 +327,63 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def _record(value: dict[str, Any]) -> MonthRecord:
-    return MonthRecord(**{**value, "files": tuple(value["files"]), "columns": tuple(value["columns"])})
+    return MonthRecord(**{**value, "files": tuple(value["files"]), "columns": dict(value["columns"])})
 
 
-def _storable(rows: pl.DataFrame) -> pl.DataFrame:
-    """``rows`` in the types that Delta knows."""
-    rows = rows.drop(MONTH, strict=False)
-    return rows.with_columns(
-        pl.col(pl.Categorical, pl.Enum, pl.Null, pl.Time, pl.Int128).cast(pl.String),
-        pl.col(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64).cast(pl.Int64),
-        cs.datetime(("ms", "ns")).dt.cast_time_unit("us"),
-        cs.duration().dt.total_microseconds(),
+def _attempt(
+    path: Path, month: Month, draft: Draft, commit: Commit
+) -> tuple[int, tuple[str, ...], Mapping[str, str | None]]:
+    """Makes a draft the content of a month of the Delta table at ``path``."""
+    from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures
+    from deltalake.transaction import AddAction
+
+    delta = DeltaTable(path)
+    properties = CommitProperties(
+        custom_metadata={"month": str(month), "run_id": commit.run_id, "code_version": commit.code}
     )
+    if draft.path is None:
+        delta.delete(f"{MONTH} = '{month.first_day}'", commit_properties=properties)
+        return DeltaTable(path).version(), (), {}
+    own = pa.schema(Schema.from_arrow(draft.schema).to_arrow())
+    if any(pa.types.is_timestamp(field.type) and field.type.tz is None for field in own):
+        feature = TableFeatures.TimestampWithoutTimezone
+        if "timestampNtz" not in (delta.protocol().reader_features or []):
+            delta.alter.add_feature(feature, allow_protocol_versions_increase=True)
+            delta = DeltaTable(path)
+    held = pa.schema(delta.schema().to_arrow())
+    names = _places(own, held)
+    stored = [field.with_name(names[field.name]).with_nullable(True) for field in own]
+    file = path / f"{MONTH}={month.first_day}" / f"part-{uuid.uuid4().hex}.parquet"
+    draft.put(file, names)
+    relative = f"{file.parent.name}/{file.name}"
+    added = AddAction(
+        relative, file.stat().st_size, {MONTH: str(month.first_day)}, int(file.stat().st_mtime * 1000), True,
+        json.dumps({"numRecords": draft.rows}),
+    )  # fmt: skip
+    try:
+        delta.create_write_transaction(
+            [added], mode="overwrite", partition_by=[MONTH], partition_filters=[(MONTH, "=", str(month.first_day))],
+            schema=Schema.from_arrow(pa.schema([*held, *(f for f in stored if f.name not in held.names)])),
+            commit_properties=properties,
+        )  # fmt: skip
+    except Exception:
+        file.unlink(missing_ok=True)
+        raise
+    return DeltaTable(path).version(), (relative,), names
 
 
-def _fitted(frame: pl.DataFrame, delta: DeltaTable) -> pl.DataFrame:
-    """``frame`` in the table's types, where that loses nothing; Delta itself would make 1 of 1.5 without a word."""
-    held = pl.DataFrame(pa.schema(delta.schema().to_arrow()).empty_table()).schema
-    changed = [name for name, dtype in frame.schema.items() if held.get(name, dtype) != dtype]
-    return frame.with_columns(_converted(frame[name], held[name]) for name in changed)
+def _places(own: pa.Schema, held: pa.Schema) -> dict[str, str]:
+    """Which column of the table holds each of the rows' own: one of the same name and type, or a new one.
 
-
-def _converted(values: pl.Series, to: pl.DataType) -> pl.Series:
-    converted = values.cast(to, strict=False)
-    alike = values.dtype.base_type() == to.base_type() or (values.dtype.is_numeric() and to.is_numeric())
-    if values.null_count() < len(values) and not (alike and converted.cast(values.dtype, strict=False).equals(values)):
-        raise pl.exceptions.SchemaError(f"column {values.name!r} as {values.dtype}, where the table has {to}")
-    return converted
+    Delta's names differ in more than capitals, and its columns have one type for good; a source's don't.
+    """
+    known = {name.casefold(): (name, kind) for name, kind in zip(held.names, held.types, strict=True)}
+    places: dict[str, str] = {}
+    for name, kind in zip(own.names, own.types, strict=True):
+        other = f"{name}__{re.sub(r'[^a-z0-9]+', '_', str(kind))}"
+        for candidate in chain([name, other], (f"{other}_{i}" for i in count(2))):
+            place, held_kind = known.setdefault(candidate.casefold(), (candidate, kind))
+            if held_kind == kind and place not in places.values():
+                places[name] = place
+                break
+    return places
