@@ -22,7 +22,7 @@ quarantine = typer.Typer(help="Rows that broke a rule: list them, mend them, tak
 @quarantine.command(name="list")
 def list_(pipeline: PipelineOption = "churn") -> None:
     """Show how many rows are in quarantine, by month and rule."""
-    from churn_assets.quarantine import counts
+    from churn_assets.quarantine import counts, unsettled
 
     found = open_pipeline(pipeline)
     table = Table(title=f"{found.name}: rows in quarantine", title_justify="left")
@@ -32,10 +32,12 @@ def list_(pipeline: PipelineOption = "churn") -> None:
         table.add_row(row["month"], row["rule"], row["column"], f"{row['rows']:,}", row["expected"])
     if told.is_empty():
         console.print("No row is in quarantine.")
-        return
-    console.print(table)
-    month = told["month"][-1]
-    console.print(f"Look closer: `churn quarantine show --month {month}{_option(found)}`.", highlight=False)
+    else:
+        console.print(table)
+        _see(found, told["month"][-1])
+    for month in unsettled(found):
+        console.print(f"[yellow]{month}[/] was received and isn't validated. ", end="", highlight=False)
+        _see(found, month)
 
 
 @quarantine.command()
@@ -158,6 +160,10 @@ def _heal(pipeline: Pipeline, month: Month) -> None:
         console.print(f"{first} again: {stale[first][0].stage}: {stale[first][0].reason}", highlight=False)
         run_in_terminal(pipeline.name, [first])
         stale = {m: found for m, found in stale_months(pipeline, codes).items() if m > first}
+
+
+def _see(pipeline: Pipeline, month: Month | str) -> None:
+    console.print(f"Look closer: `churn quarantine show --month {month}{_option(pipeline)}`.", highlight=False)
 
 
 def _option(pipeline: Pipeline) -> str:

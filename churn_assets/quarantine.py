@@ -55,12 +55,25 @@ def counts(pipeline: Pipeline) -> pl.DataFrame:
     )
 
 
+def unsettled(pipeline: Pipeline) -> list[Month]:
+    """Months whose newest delivery isn't validated yet, as a rule because too many rows broke a rule."""
+    found = []
+    for month in pipeline.lake.months("raw_data"):
+        raw, validated = (pipeline.lake.record(table, month) for table in ("raw_data", "validated_data"))
+        if raw and (validated is None or validated.inputs.get(f"raw_data {month}") != raw.content):
+            found.append(month)
+    return found
+
+
 def lines(pipeline: Pipeline, month: Month) -> pl.DataFrame:
-    """The quarantine's lines of a month: one a broken rule."""
-    record = _record(pipeline, "quarantined_data", month)
-    if not record.files:
-        return pl.DataFrame(schema={"_row": pl.Int64, "rule": pl.String})
-    return pipeline.lake.scan_record(record).drop("month").sort("_row", "column").collect()
+    """The quarantine's lines of a month's newest delivery, one a broken rule, by the rules as they are now.
+
+    They are worked out anew, so that they can be looked at and mended also while they stop the month.
+    """
+    _record(pipeline, "raw_data", month)
+    return divide(pipeline, month, amendments_of(pipeline, month)).quarantined.sort(
+        "_row", "column", maintain_order=True
+    )
 
 
 def export(pipeline: Pipeline, month: Month, place: Path) -> int:
@@ -69,7 +82,7 @@ def export(pipeline: Pipeline, month: Month, place: Path) -> int:
     Raises:
         ChurnAssetsError: no row of the month is in quarantine, or ``place`` is there already.
     """
-    failures = lines(pipeline, month).filter(pl.col("rule") != "discarded")
+    failures = _open(lines(pipeline, month))
     if failures.is_empty():
         raise ChurnAssetsError(f"quarantined_data {month}: expected rows to export, found none.")
     if place.exists():
@@ -89,9 +102,9 @@ def readmit(pipeline: Pipeline, month: Month, sheet: Path, by: str, note: str) -
         QualityError: the sheet isn't one of this month's quarantine, or nothing in it was changed.
         SourceError: the sheet can't be read.
     """
-    failures = lines(pipeline, month).filter(pl.col("rule") != "discarded")
-    rows = _received(pipeline, month, failures)
-    raw = _received_version(pipeline, month)
+    before = lines(pipeline, month)
+    rows = _received(pipeline, month, _open(before))
+    raw = _record(pipeline, "raw_data", month)
     given = _read_sheet(sheet, month)
     nth = readmission.counted_alike(lambda: pipeline.lake.pieces(raw), rows)
     try:
@@ -109,7 +122,7 @@ def readmit(pipeline: Pipeline, month: Month, sheet: Path, by: str, note: str) -
     return Readmission(
         amended=len(new),
         untouched=len(given) - len(new),
-        before=lines(pipeline, month).get_column("_row").n_unique(),
+        before=before.get_column("_row").n_unique(),
         after=found.quarantined.get_column("_row").n_unique(),
         broken=found.quarantined.join(new.filter(pl.col("action") == "mend"), on="_row", how="semi"),
     )
@@ -122,20 +135,18 @@ def _keep(pipeline: Pipeline, month: Month, both: pl.DataFrame, new: pl.DataFram
     pipeline.lake.write(AMENDMENTS, month, both, Commit(json_hash([inputs, facts]), inputs), facts=facts)
 
 
+def _open(lines: pl.DataFrame) -> pl.DataFrame:
+    """The lines of rows that nobody has discarded."""
+    return lines.filter(pl.col("rule") != "discarded")
+
+
 def _received(pipeline: Pipeline, month: Month, failures: pl.DataFrame) -> pl.DataFrame:
     """The rows that ``failures`` name, as the source sent them."""
-    raw = _received_version(pipeline, month)
+    raw = _record(pipeline, "raw_data", month)
     if not raw.files:
         return pl.DataFrame(schema={"_row": pl.Int64})
     wanted = failures.get_column("_row").unique().implode()
     return pl.concat([p.filter(pl.col("_row").is_in(wanted)) for p in pipeline.lake.pieces(raw)])
-
-
-def _received_version(pipeline: Pipeline, month: Month) -> MonthRecord:
-    """The version of raw_data that the quarantine was made of, which needn't be the newest."""
-    made_of = _record(pipeline, "quarantined_data", month).inputs.get(f"raw_data {month}")
-    versions = pipeline.lake.history("raw_data", month)
-    return next((r for r in reversed(versions) if r.content == made_of), versions[-1])
 
 
 def _record(pipeline: Pipeline, table: str, month: Month) -> MonthRecord:

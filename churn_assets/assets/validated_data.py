@@ -29,11 +29,9 @@ def _make(work: Work) -> Made:
     valid, schema = found.validation.valid, pipeline.spec.schema_
     profile = expectations.profile(valid, schema)
     trailing = _trailing(pipeline, month)
-    verdict = found.validation.verdict
     checks = (
         _accounting(found),
-        Check("error_rate", verdict.passed, verdict.reason,
-              figures={"rows": verdict.rows, "quarantined": verdict.quarantined, **_by_rule(found)}),
+        _error_rate(work, found),
         _check("row_volume", expectations.row_change(len(valid), _rows_before(pipeline, month), schema)),
         _check("volume", volume := expectations.volume(len(valid), trailing), _volume_chart(str(month), volume)),
         _check("null_share", expectations.nulls(profile, trailing)),
@@ -76,6 +74,14 @@ def _accounting(found: Division) -> Check:
     )
 
 
+def _error_rate(work: Work, found: Division) -> Check:
+    verdict = found.validation.verdict
+    option = "" if work.pipeline.name == "churn" else f" --pipeline {work.pipeline.name}"
+    way = "" if verdict.passed else f" See them with `churn quarantine show --month {work.month}{option}`."
+    figures = {"rows": verdict.rows, "quarantined": verdict.quarantined, **_by_rule(found)}
+    return Check("error_rate", verdict.passed, verdict.reason + way, figures=figures)
+
+
 def _check(name: str, found: Expectation, chart: Chart | None = None) -> Check:
     figures = dict(found.figures)
     if found.table is not None and len(found.table):
@@ -100,7 +106,15 @@ def _by_rule(found: Division) -> dict[str, Any]:
         return {}
     counts = _rule_counts(found.quarantined)
     names = [f"{row['column'] or 'row'}: {row['expected']}" for row in counts.iter_rows(named=True)]
-    return {"rules": counts, "chart": bar_chart("Quarantined rows by rule", names[:12], counts["rows"].to_list()[:12])}
+    return {
+        "rules": counts,
+        "chart": bar_chart("Quarantined rows by rule", names[:12], counts["rows"].to_list()[:12]),
+        "first rows": _first_rows(found.quarantined),
+    }
+
+
+def _first_rows(quarantined: pl.DataFrame) -> pl.DataFrame:
+    return quarantined.head(SHOWN_ROWS).rename({"_row": "row", "_file": "file", "_line": "line"})
 
 
 def _rule_counts(quarantined: pl.DataFrame) -> pl.DataFrame:
@@ -121,7 +135,7 @@ def _quarantine(found: Division) -> Also:
         metadata={
             "quarantined rows": found.aside,
             "rows by rule": counts,
-            "first rows": found.quarantined.head(SHOWN_ROWS).rename({"_row": "row", "_file": "file", "_line": "line"}),
+            "first rows": _first_rows(found.quarantined),
             "the way back": "churn quarantine export, mend the file, churn quarantine readmit",
         },
     )

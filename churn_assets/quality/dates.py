@@ -12,7 +12,7 @@ from datetime import date, datetime
 import polars as pl
 
 from churn_assets.errors import QualityError
-from churn_assets.quality.conventions import Open, Read, Where, ask, example, counted
+from churn_assets.quality.conventions import Open, Read, Where, ask, counted, example
 from churn_assets.spec import ColumnSpec
 
 DAY_FIRST, MONTH_FIRST = "%d{0}%m{0}%Y", "%m{0}%d{0}%Y"
@@ -131,8 +131,8 @@ def _year_last(column: ColumnSpec, texts: Open, where: Where) -> tuple[pl.Series
     for separator, differ in undecided:
         raise ask(
             column.name,
-            f"{counted(int(differ.sum()), 'date')} such as {example(texts.text, differ, texts.at, where)} may be day/month or "
-            "month/day.",
+            f"{counted(int(differ.sum()), 'date')} such as {example(texts.text, differ, texts.at, where)} may be "
+            "day/month or month/day.",
             f"Set format: '{DAY_FIRST.format(separator)}' or '{MONTH_FIRST.format(separator)}'.",
         )
     return values, "; ".join(conventions.values())

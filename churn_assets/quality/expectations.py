@@ -224,8 +224,8 @@ def _category_drift(
     chance = sqrt(log(1e4) / 2 * (1 / here + 1 / there))
     limit = max(SHIFT, chance, median(usual) + SIGMAS * _deviation(usual) if len(usual) > 2 else 0.0)
     share, rows = NOTABLE
-    new = [v for v, n in counts.items() if complete and v not in pool and n >= max(share * here, rows)]
-    gone = [v for v, n in pool.items() if complete and v not in counts and n / there >= max(share, rows / here)]
+    new = [v for v, n in counts.items() if v not in pool and n >= max(share * here, rows)]
+    gone = [v for v, n in pool.items() if v not in counts and n / there >= max(share, rows / here)]
     return name, _distance(counts, pool), limit, ", ".join(sorted(new)), ", ".join(sorted(gone))
 
 

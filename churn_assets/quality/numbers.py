@@ -11,7 +11,7 @@ import re
 
 import polars as pl
 
-from churn_assets.quality.conventions import INNER_BLANK, Open, Read, Where, ask, example, counted
+from churn_assets.quality.conventions import INNER_BLANK, Open, Read, Where, ask, counted, example
 from churn_assets.spec import ColumnSpec
 
 EXACT = 2**53
@@ -137,8 +137,8 @@ def _decimal_mark(
     if either.any():
         raise ask(
             column.name,
-            f"{counted(int(either.sum()), 'number')} such as {example(texts.text, either, texts.at, where)} may have thousands "
-            "or decimals behind the mark.",
+            f"{counted(int(either.sum()), 'number')} such as {example(texts.text, either, texts.at, where)} may have "
+            "thousands or decimals behind the mark.",
             "Set decimal: '.' or ','.",
         )
     return ".", ""

@@ -94,17 +94,12 @@ class ColumnReader:
         Raises:
             QualityError: it can be read in more than one way.
         """
-        at, received, text = (
-            pl.concat([getattr(o, part) for o in self._open]) if self._open else pl.Series([], dtype=dtype)
-            for part, dtype in (("at", pl.Int64), ("received", pl.String), ("text", pl.String))
-        )
-        if len(at):
-            order = at.arg_sort()
-            texts = Open(at.gather(order), received.gather(order), text.gather(order))
-            values = self._finish(texts, where)
-            return pl.DataFrame({"_at": texts.at, self.column.name: values, "_received": texts.received})
-        self.convention = f"{self.column.format}, declared" if self.column.format else ""
-        return pl.DataFrame(schema={"_at": pl.Int64, self.column.name: self.dtype, "_received": pl.String})
+        if not self._open:
+            self.convention = f"{self.column.format}, declared" if self.column.format else ""
+            return pl.DataFrame(schema={"_at": pl.Int64, self.column.name: self.dtype, "_received": pl.String})
+        texts = Open(*(pl.concat([getattr(o, part) for o in self._open]) for part in ("at", "received", "text")))
+        values = self._finish(texts, where)
+        return pl.DataFrame({"_at": texts.at, self.column.name: values, "_received": texts.received})
 
     def _finish(self, texts: Open, where: Where) -> pl.Series:
         read = self._conventions(texts, where)
@@ -141,12 +136,12 @@ class ColumnReader:
         """Texts without blanks around them and in the spelling that is allowed."""
         if not self._allowed:
             self.repairs[TRIMMED] += int((looked != texts).sum())
-            return self._told(looked)
+            return self._without_tokens(looked)
         if looked.all():
             return texts
         odd = (~looked).arg_true()
         received = texts.gather(odd)
-        trimmed = self._told(received.str.strip_chars(BLANKS))
+        trimmed = self._without_tokens(received.str.strip_chars(BLANKS))
         self.repairs[TRIMMED] += int((trimmed != received).sum())
         other = trimmed.set(trimmed.is_in(self._allowed), None).str.to_lowercase()
         meant = other.replace_strict(_by_lower_case(self._allowed), default=None, return_dtype=pl.String)
@@ -154,7 +149,7 @@ class ColumnReader:
         # scatter changes the series that it is called on.
         return texts.clone().scatter(odd, meant.fill_null(trimmed))
 
-    def _told(self, trimmed: pl.Series) -> pl.Series:
+    def _without_tokens(self, trimmed: pl.Series) -> pl.Series:
         """Trimmed texts; null for those that stand for a missing value."""
         nothing = trimmed.is_in(self._tokens) if len(self._tokens) > 1 else trimmed == ""
         return trimmed.set(nothing.fill_null(False), None) if nothing.any() else trimmed
@@ -176,12 +171,16 @@ class ColumnReader:
         if self.column.type == "boolean":
             self._fail(place, received, pl.repeat("yes or no", len(place), dtype=pl.String, eager=True))
         else:
-            self._open.append(Open(place, received, text))
+            self._hold_back(place, received, text)
         if points is None:
             return looked
         plain = texts.filter(points)
-        self._open.append(Open(points.arg_true().cast(pl.Int64) + at, plain, plain))
+        self._hold_back(points.arg_true().cast(pl.Int64) + at, plain, plain)
         return looked.set(points, None)
+
+    def _hold_back(self, at: pl.Series, received: pl.Series, text: pl.Series) -> None:
+        if len(at):
+            self._open.append(Open(at, received, text))
 
     def _look_again(self, text: pl.Expr) -> pl.Expr:
         """What a trimmed text is, if that doesn't hang on other rows."""
@@ -205,7 +204,7 @@ class ColumnReader:
                     self._dot = (int(proof[0]) + at, str(part[int(proof[0])]))
                     return None
             points = texts.str.contains(AMBIGUOUS_DOT)
-        points = (points & looked.is_not_null()).fill_null(False)
+        points = (points & looked.is_not_null() & ~texts.is_in(self._tokens)).fill_null(False)
         return points if points.any() else None
 
     def _read_typed(self, received: pl.Series, looked: pl.Series, at: int) -> pl.Series:
@@ -257,7 +256,8 @@ class ColumnReader:
 
 def constant(column: ColumnSpec, value: object) -> object:
     """A declared constant in the column's type, or None if it can't be one."""
-    plain = ColumnSpec(name=column.name, type=column.type, true=column.true, false=column.false)
+    point = "." if column.type in ("integer", "number") else None
+    plain = ColumnSpec(name=column.name, type=column.type, decimal=point, true=column.true, false=column.false)
     reader = ColumnReader(plain)
     texts = pl.DataFrame({column.name: [str(value)]})
     looked = texts.select(reader.first_look(column.name, pl.String())).to_series()

@@ -147,7 +147,7 @@ class _Reading:
         )  # fmt: skip
         at = pl.int_range(self.proper_rows, self.proper_rows + len(placed), eager=True).alias("_at")
         return pl.DataFrame([at, *(
-            r.read(placed.get_column(theirs), looked.get_column(r.column.name), self.proper_rows)
+            r.read(placed.get_column(theirs), looked.get_column(r.column.name), self.proper_rows).alias(r.column.name)
             if (theirs := received.get(r.column.name)) else looked.get_column(r.column.name)
             for r in self.readers
         )])  # fmt: skip

@@ -30,6 +30,7 @@ from churn_assets.spec.source import (
 )
 
 __all__ = [
+    "PLACE",
     "AutomationSpec",
     "BucketFeature",
     "CandidateSpec",
@@ -49,7 +50,6 @@ __all__ = [
     "LabelSpec",
     "LagFeature",
     "MonthsSpec",
-    "PLACE",
     "PipelineSpec",
     "RatioFeature",
     "RuleSpec",

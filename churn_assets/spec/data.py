@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from churn_assets.spec.base import SpecModel
+from churn_assets.spec.base import SpecModel, Text
 
 RESERVED = ("month", "event_month", "part", "label", "months_observed")
 """Names that the tables of every pipeline use themselves."""
@@ -35,12 +35,12 @@ class ColumnSpec(SpecModel):
     optional: bool = Field(False, description="Whether the whole column may be missing from a delivery.")
     description: str = ""
     nullable: bool = Field(False, description="Whether a value may be missing.")
-    missing: list[str] = Field([], description="Texts that stand for a missing value, besides the empty one.")
+    missing: list[Text] = Field([], description="Texts that stand for a missing value, besides the empty one.")
     fill: float | int | bool | str | None = Field(None, description="What a missing value means, if it means one.")
     fill_where: dict[str, bool | float | str] = Field(
         {}, description="Other columns' values that must hold for a missing value to have that meaning."
     )
-    allowed: list[str] | None = Field(None, description="The values a category may take.")
+    allowed: list[Text] | None = Field(None, description="The values a category may take.")
     pattern: str | None = Field(None, description="A regular expression that a whole text must match.")
     unique: bool = Field(False, description="Whether a value may stand in one row of a month only.")
     min: float | None = Field(None, description="Smallest value.")
@@ -48,8 +48,8 @@ class ColumnSpec(SpecModel):
     decimal: Literal[".", ","] | None = Field(None, description="The decimal mark, where numbers don't prove it.")
     unit: str | None = Field(None, min_length=1, description="A unit before or after each number: $, EUR, %.")
     format: str | None = Field(None, description="Format of dates, such as %d/%m/%Y, where they don't prove it.")
-    true: list[str] = Field([], description="Further texts that mean true.")
-    false: list[str] = Field([], description="Further texts that mean false.")
+    true: list[Text] = Field([], description="Further texts that mean true.")
+    false: list[Text] = Field([], description="Further texts that mean false.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -135,9 +135,9 @@ class SchemaSpec(SpecModel):
 
     key: str = Field(description="The column that names the customer.")
     key_from: Literal["column", "row", "content"] = Field(
-        "column", description="Where a table has no such column: row numbers each row, content takes equal rows for one."
+        "column", description="Where there is no such column: row numbers each row, content takes equal rows for one."
     )
-    missing: list[str] = Field([], description="Texts that stand for a missing value in any column, such as '?'.")
+    missing: list[Text] = Field([], description="Texts that stand for a missing value in any column, such as '?'.")
     columns: list[ColumnSpec] = Field(min_length=1)
     max_error_rate: float = Field(0.05, ge=0, le=1, description="Share of rows that may be quarantined in a month.")
     min_rows: int = Field(1, ge=0, description="Fewest rows a month may have, unless it was delivered empty.")

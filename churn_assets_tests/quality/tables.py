@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from churn_assets.errors import QualityError
+from churn_assets.months import Month
 from churn_assets.quality import Validation, validate
 from churn_assets.spec import SchemaSpec
 
@@ -27,3 +29,11 @@ def judged(column: dict[str, Any], values: list[Any]) -> tuple[list[Any], list[t
     """The valid values, and (row, rule) of the others."""
     found = read(column, values)
     return found.valid["x"].to_list(), found.quarantined.select("_row", "rule").rows()
+
+
+def answered(raw: Any, schema: SchemaSpec, month: Month | None = None, previous: Any = None) -> Validation | str:
+    """The validation, or the question that was asked instead."""
+    try:
+        return validate(raw, schema, month, previous)
+    except QualityError as error:
+        return str(error)

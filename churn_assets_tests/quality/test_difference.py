@@ -5,7 +5,9 @@ import polars as pl
 from churn_assets.quality.difference import difference
 
 BEFORE = {"id": "String", "monthly_charge": "Float64", "plan": "String"}
-ROWS = pl.DataFrame({"id": [f"c{i}" for i in range(50)], "monthly_charge": [i / 4 for i in range(50)], "plan": ["a"] * 50})
+ROWS = pl.DataFrame(
+    {"id": [f"c{i}" for i in range(50)], "monthly_charge": [i / 4 for i in range(50)], "plan": ["a"] * 50}
+)
 
 
 def test_equal_columns_do_not_differ() -> None:

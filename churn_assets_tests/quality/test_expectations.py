@@ -25,7 +25,15 @@ FULL = SchemaSpec.model_validate({
 
 @pytest.mark.parametrize(
     ("rows", "before", "passed"),
-    [(130, 100, True), (131, 100, False), (70, 100, True), (69, 100, False), (10, 0, True), (9, 0, False), (9, 9, False)],
+    [
+        (130, 100, True),
+        (131, 100, False),
+        (70, 100, True),
+        (69, 100, False),
+        (10, 0, True),
+        (9, 0, False),
+        (9, 9, False),
+    ],
 )
 def test_a_month_has_enough_rows_and_about_as_many_as_before(rows: int, before: int, passed: bool) -> None:
     assert row_change(rows, before, SCHEMA).passed == passed
@@ -91,6 +99,7 @@ def test_one_odd_month_does_not_widen_what_is_usual() -> None:
     odd = trailing([10_000, 10_100, 5_000, 10_000, 10_100, 10_050, 10_000, 10_080])
     assert not volume(6_000, odd).passed
     assert volume(10_100, odd).passed
+    assert volume(20_000, trailing([10_000, 10_100, 10_050, 10_120, 10_080, 20_000])).passed
 
 
 def test_small_numbers_vary_by_chance() -> None:

@@ -10,7 +10,8 @@ CALLS = {"name": "call_failure", "type": "integer"}
 
 
 @pytest.mark.parametrize(
-    "received", ["call_failure", "Call  Failure", "CALL-FAILURE", "\ufeffcall failure", "Call\u00a0Failure", "callFailure"]
+    "received",
+    ["call_failure", "Call  Failure", "CALL-FAILURE", "\ufeffcall failure", "Call\u00a0Failure", "callFailure"],
 )
 def test_a_column_is_found_by_its_letters_and_digits(received: str) -> None:
     found = match_columns(["id", received, "_row", "_line", "else"], schema(CALLS))

@@ -291,3 +291,10 @@ def test_a_feature_reads_as_far_back_as_what_it_is_made_of() -> None:
     assert lookbacks["contract"] == 0
     assert lookbacks["support_calls_lag_1m"] == 1
     assert lookbacks["data_gb_mean_4m"] == lookbacks["data_gb_trend"] == 3
+
+
+def test_categories_may_be_numbers_and_never_silently_booleans() -> None:
+    spec = declared(schema=schema({"name": "band", "type": "category", "allowed": [1, "2", 2.5]}))
+    assert spec.schema_.attributes["band"].allowed == ["1", "2", "2.5"]
+    told = findings(document(schema=schema({"name": "b", "type": "category", "allowed": [True]})))
+    assert told == {"schema.columns.4.allowed.0": "expected a text, found true. Put it into quotes, such as 'Yes'."}
