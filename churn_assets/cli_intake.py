@@ -85,7 +85,7 @@ def export(
     rows = write(found, Month.parse(month), place)
     console.print(f"{rows:,} rows: {place}", highlight=False)
     console.print(
-        "Mend values in place; write discard into churn_action of a row that is no customer's (a total, a header); leave "
+        "Mend values in place; write discard into churn_action of a row that is no customer's (a total, say); leave "
         f"the others as they are. Then: `churn quarantine readmit {place} --month {month}{_option(found)}`.",
         highlight=False,
     )

@@ -15,7 +15,7 @@ from churn_assets.pipeline import Pipeline
 from churn_assets.quality import expectations
 from churn_assets.quality.expectations import Expectation
 
-SHOWN_ROWS = 20
+SHOWN_ROWS, EXAMPLES = 20, 3
 
 
 def _make(work: Work) -> Made:
@@ -87,7 +87,7 @@ def _check(name: str, found: Expectation, chart: Chart | None = None) -> Check:
     if found.table is not None and len(found.table):
         figures["table"] = found.table
     if chart:
-        figures["chart"] = chart
+        figures["rows by month"] = chart
     return Check(name, found.passed, found.reason, figures=figures)
 
 
@@ -108,13 +108,18 @@ def _by_rule(found: Division) -> dict[str, Any]:
     names = [f"{row['column'] or 'row'}: {row['expected']}" for row in counts.iter_rows(named=True)]
     return {
         "rules": counts,
-        "chart": bar_chart("Quarantined rows by rule", names[:12], counts["rows"].to_list()[:12]),
-        "first rows": _first_rows(found.quarantined),
+        "rows by rule": bar_chart("Quarantined rows by rule", names[:12], counts["rows"].to_list()[:12]),
+        "examples": _examples(found.quarantined),
     }
 
 
-def _first_rows(quarantined: pl.DataFrame) -> pl.DataFrame:
-    return quarantined.head(SHOWN_ROWS).rename({"_row": "row", "_file": "file", "_line": "line"})
+def _examples(quarantined: pl.DataFrame) -> pl.DataFrame:
+    """The first rows of each rule, so that every kind of problem can be seen."""
+    return (
+        quarantined.filter(pl.int_range(pl.len()).over("rule", "column") < EXAMPLES)
+        .head(SHOWN_ROWS)
+        .select("rule", "column", "value", "expected", "customer", file="_file", line="_line", row="_row")
+    )
 
 
 def _rule_counts(quarantined: pl.DataFrame) -> pl.DataFrame:
@@ -122,6 +127,7 @@ def _rule_counts(quarantined: pl.DataFrame) -> pl.DataFrame:
         quarantined.group_by("rule", "column", "expected")
         .agg(rows=pl.col("_row").n_unique())
         .sort("rows", "rule", "column", descending=[True, False, False])
+        .select("rows", "rule", "column", "expected")
     )
 
 
@@ -135,7 +141,7 @@ def _quarantine(found: Division) -> Also:
         metadata={
             "quarantined rows": found.aside,
             "rows by rule": counts,
-            "first rows": _first_rows(found.quarantined),
+            "examples": _examples(found.quarantined),
             "the way back": "churn quarantine export, mend the file, churn quarantine readmit",
         },
     )

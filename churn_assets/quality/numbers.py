@@ -17,6 +17,7 @@ from churn_assets.spec import ColumnSpec
 EXACT = 2**53
 """Whole numbers up to this one are all distinct in 64-bit floats; a larger one may have been another."""
 
+_MINUS = "\u2212"
 _WHOLE, _LEADING = "(?:0|[1-9][0-9]*)", "[1-9][0-9]{0,2}"
 _MARK = {".": r"\.", ",": ","}
 _OTHER = {".": ",", ",": "."}
@@ -36,41 +37,45 @@ def read_numbers(column: ColumnSpec, texts: Open, where: Where, dot: tuple[int, 
     Raises:
         QualityError: the decimal mark is neither declared nor proven, two are proven, or currencies differ.
     """
-    unit = re.escape(column.unit) if column.unit else r"\p{Sc}"
-    layout = (
-        rf"^(?P<sign>[+-]?)(?:(?P<before>{unit}){INNER_BLANK}*)?(?P<inner>[+-]?)"
-        rf"(?P<body>[0-9.,].*?)(?:{INNER_BLANK}*(?P<after>{unit}))?$"
-    )
-    plain = texts.text.str.replace("^(\\p{Sc}?)\u2212", "${1}-")
-    parts = plain.str.extract_groups(layout).struct.unnest()
-    body = parts["body"]
-    unit_of = parts["before"].fill_null("") + parts["after"].fill_null("")
-    one_each = ((parts["sign"] == "") | (parts["inner"] == "")) & (parts["before"].is_null() | parts["after"].is_null())
-    with_dot = (body.str.contains(_grammar(".")) & one_each).fill_null(False)
-    with_comma = (body.str.contains(_grammar(",")) & one_each).fill_null(False)
-    marked = body.str.contains("[.,]").fill_null(False)
-    mark, convention = _decimal_mark(column, texts, (with_dot, with_comma), marked, where, dot)
+    minus = texts.text.str.contains(_MINUS, literal=True)
+    plain = texts.text.str.replace(_MINUS, "-", literal=True) if minus.any() else texts.text
+    number, unit = _without_unit(plain, re.escape(column.unit) if column.unit else r"\p{Sc}")
+    with_dot, with_comma = (number.str.contains(_grammar(mark)).fill_null(False) for mark in (".", ","))
+    either = with_dot & with_comma & number.str.contains("[.,]").fill_null(False)
+    kinds = (with_dot & ~with_comma, with_comma & ~with_dot, either)
+    mark, convention = _decimal_mark(column, texts, kinds, where, dot)
     readable = with_dot if mark == "." else with_comma
-    _require_one_currency(column, texts, unit_of, readable, where)
-    digits = body.str.replace_all(rf"{INNER_BLANK}|['\u{{2019}}]|{_MARK[_OTHER[mark]]}", "").str.replace(
-        mark, ".", literal=True
-    )
-    signed = (parts["sign"].fill_null("") + parts["inner"].fill_null("") + digits).set(~readable, None)
-    values = whole_numbers(signed) if column.type == "integer" else signed.cast(pl.Float64, strict=False)
-    if (readable & (unit_of != "")).any():
-        sign = unit_of.filter(readable & (unit_of != ""))[0]
-        convention = "; ".join(c for c in (convention, f"in {sign}") if c)
+    if (signs := unit.filter(readable).drop_nulls().unique(maintain_order=True)).len():
+        _require_one_currency(column, texts, unit, readable, signs.to_list(), where)
+        convention = "; ".join(c for c in (convention, f"in {signs[0]}") if c)
+    grouping = rf"{INNER_BLANK}|['\u{{2019}}]|{_MARK[_OTHER[mark]]}"
+    grouped = number.str.contains(grouping)
+    digits = number.str.replace_all(grouping, "") if grouped.any() else number
+    machine = digits.str.replace(mark, ".", literal=True).set(~readable, None)
     return Read(
-        values=values.alias(column.name),
-        expected=pl.repeat(expected_number(column), len(body), dtype=pl.String, eager=True),
+        values=whole_numbers(machine) if column.type == "integer" else machine.cast(pl.Float64, strict=False),
+        expected=pl.repeat(expected_number(column), len(number), dtype=pl.String, eager=True),
         repairs={
-            "unit dropped": unit_of != "",
-            "thousands marks dropped": body.str.contains(rf"{INNER_BLANK}|['\u{{2019}}]|{_MARK[_OTHER[mark]]}"),
-            "decimal comma read": body.str.contains(",", literal=True) & (mark == ","),
-            "minus sign read": texts.text.str.contains("\u2212", literal=True),
+            "unit dropped": unit.is_not_null(),
+            "thousands marks dropped": grouped,
+            "decimal comma read": number.str.contains(",", literal=True) & (mark == ","),
+            "minus sign read": minus,
         },
         convention=convention,
     )
+
+
+def _without_unit(texts: pl.Series, unit: str) -> tuple[pl.Series, pl.Series]:
+    """Signed numbers without the unit, and the unit; null for texts with two signs or units."""
+    rows = texts.str.contains(unit).arg_true()
+    units = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+    if rows.is_empty():
+        return texts, units
+    layout = rf"^([+-]?)(?:({unit}){INNER_BLANK}*)?([+-]?)([0-9.,].*?)(?:{INNER_BLANK}*({unit}))?$"
+    sign, before, inner, body, after = texts.gather(rows).str.extract_groups(layout).struct.unnest().get_columns()
+    twice = ((sign != "") & (inner != "")) | (before.is_not_null() & after.is_not_null())
+    number = (sign + inner + body).set(twice, None)
+    return texts.clone().scatter(rows, number), units.scatter(rows, before.fill_null(after))
 
 
 def whole_numbers(texts: pl.Series) -> pl.Series:
@@ -103,7 +108,7 @@ def _grammar(mark: str) -> str:
     group, decimal = _MARK[_OTHER[mark]], _MARK[mark]
     grouped = "|".join(f"{_LEADING}(?:{g}[0-9]{{3}})+" for g in (INNER_BLANK, "['\\u{2019}]", group))
     return (
-        rf"^(?:[0-9]+|{_WHOLE}?{decimal}[0-9]+|(?:{grouped})(?:{decimal}[0-9]+)?"
+        rf"^[+-]?(?:[0-9]+|{_WHOLE}?{decimal}[0-9]+|(?:{grouped})(?:{decimal}[0-9]+)?"
         rf"|{_WHOLE}(?:{decimal}[0-9]+)?[eE][+-]?[0-9]+)$"
     )
 
@@ -111,15 +116,22 @@ def _grammar(mark: str) -> str:
 def _decimal_mark(
     column: ColumnSpec,
     texts: Open,
-    readings: tuple[pl.Series, pl.Series],
-    marked: pl.Series,
+    kinds: tuple[pl.Series, pl.Series, pl.Series],
     where: Where,
     dot: tuple[int, str] | None,
 ) -> tuple[str, str]:
+    """The column's decimal mark, and why we say so.
+
+    Args:
+        column: what the column is declared to be.
+        texts: what is to be read.
+        kinds: which texts prove a dot, which a comma, and which make sense with either.
+        where: names the place of a row.
+        dot: a proof of the dot among other texts.
+    """
     if column.decimal:
         return column.decimal, f"decimal {column.decimal!r}, declared"
-    with_dot, with_comma = readings
-    dots, commas, either = with_dot & ~with_comma, with_comma & ~with_dot, with_dot & with_comma & marked
+    dots, commas, either = kinds
     proof = f"{dot[1]!r} ({where(dot[0])})" if dot else example(texts.text, dots, texts.at, where) if dots.any() else ""
     if proof and commas.any():
         raise ask(
@@ -145,11 +157,12 @@ def _decimal_mark(
 
 
 def _require_one_currency(
-    column: ColumnSpec, texts: Open, unit_of: pl.Series, readable: pl.Series, where: Where
+    column: ColumnSpec, texts: Open, unit: pl.Series, readable: pl.Series, signs: list[str], where: Where
 ) -> None:
-    signs = unit_of.filter(readable & (unit_of != "")).unique(maintain_order=True).to_list()
     if len(signs) > 1:
-        found = " and ".join(example(texts.text, readable & (unit_of == s), texts.at, where) for s in signs[:2])
+        found = " and ".join(
+            example(texts.text, readable & (unit == sign).fill_null(False), texts.at, where) for sign in signs[:2]
+        )
         raise ask(
             column.name,
             f"expected one currency, found {found}.",

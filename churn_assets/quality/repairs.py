@@ -24,7 +24,6 @@ TRIMMED, CASE = "blanks trimmed", "case of an allowed value"
 _TRUE = ("true", "yes", "t", "y", "on", "1", "1.0")
 _FALSE = ("false", "no", "f", "n", "off", "0", "0.0")
 _FIRST = 1000
-FAILURE = {"_at": pl.Int64, "value": pl.String, "expected": pl.String}
 
 
 @dataclass

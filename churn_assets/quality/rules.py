@@ -14,7 +14,7 @@ import polars as pl
 from churn_assets.errors import QualityError
 from churn_assets.months import Month
 from churn_assets.spec import ColumnSpec, RuleSpec, SchemaSpec
-from churn_assets.spec.expressions import BOUNDS, PREVIOUS, columns_of, compiled, types_of
+from churn_assets.spec.expressions import BOUNDS, PREVIOUS, columns_of, compiled, problem_of, types_of
 
 FAILURES = {"_at": pl.Int64, "rule": pl.String, "column": pl.String, "value": pl.String, "expected": pl.String}
 
@@ -130,8 +130,11 @@ def broken_expressions(
         previous: the newest earlier row of each customer: the key, ``month`` and the columns that rules name.
 
     Raises:
-        QualityError: an expression can't be evaluated.
+        QualityError: an expression is none, or can't be evaluated.
     """
+    for rule in schema.rules:
+        if problem := problem_of(rule, schema):
+            raise QualityError(f"rule {rule.id}: {problem}")
     found = [pl.DataFrame(schema=FAILURES)]
     for within in sorted({r.within if r.reads_previous else 0 for r in schema.rules}):
         rules = [r for r in schema.rules if (r.within if r.reads_previous else 0) == within]

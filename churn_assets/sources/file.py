@@ -29,20 +29,22 @@ class File:
     Attributes:
         path: its path on this machine, or within ``system``.
         system: the file system it lies in; None for this machine's own.
+        called: the name that its rows have in ``_file``; the last part of its path if not given.
     """
 
     path: str
     system: AbstractFileSystem | None = None
+    called: str | None = None
 
     @classmethod
-    def local(cls, path: Path) -> File:
+    def local(cls, path: Path, called: str | None = None) -> File:
         """A file of this machine."""
-        return cls(str(path))
+        return cls(str(path), called=called)
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return Path(self.place).name
+        """What it is called, wherever it lies."""
+        return self.called or Path(self.place).name
 
     @property
     def place(self) -> str:
@@ -159,7 +161,7 @@ def deliver(files: Sequence[File], given: FileFormat, month: Month) -> Delivery:
         "files": [table.details for table in tables],
         "columns": {field.name: str(field.type) for field in columns},
     }
-    rows = _rows(received, tables, schema)
+    rows = _rows([file.name for file in files], received, tables, schema)
     return Delivery(
         pa.RecordBatchReader.from_batches(schema, rows),
         provenance,
@@ -186,21 +188,23 @@ def _common(files: Sequence[Received], tables: Sequence[Table], month: Month) ->
     return pa.unify_schemas([table.columns for table in tables], promote_options="permissive")
 
 
-def _rows(files: Sequence[Received], tables: Sequence[Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for file, table in zip(files, tables, strict=True):
+def _rows(
+    names: Sequence[str], files: Sequence[Received], tables: Sequence[Table], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    for name, file, table in zip(names, files, tables, strict=True):
         file.check_unchanged()
         for batch in table.batches:
-            yield _fitted(batch, file, schema)
+            yield _fitted(batch, name, schema)
         file.check_unchanged()
 
 
-def _fitted(batch: pa.RecordBatch, file: Received, schema: pa.Schema) -> pa.RecordBatch:
+def _fitted(batch: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.RecordBatch:
     """``batch`` with all columns of ``schema``, in its order and types."""
     there = set(batch.schema.names)
     columns = []
     for field in schema:
         if field.name == "_file":
-            columns.append(pa.repeat(pa.scalar(file.name), batch.num_rows))
+            columns.append(pa.repeat(pa.scalar(file), batch.num_rows))
         elif field.name in there:
             column = batch[field.name]
             columns.append(column if column.type == field.type else column.cast(field.type))

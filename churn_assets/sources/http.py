@@ -17,13 +17,19 @@ from churn_assets.errors import SourceError
 from churn_assets.months import Month
 from churn_assets.sources import Delivery
 from churn_assets.sources.formats import check_names, excerpt, refusal
-from churn_assets.sources.records import decoded, flattened, path_to_rows, rows_in, stream
+from churn_assets.sources.formats.documents import decoded, flattened, path_to_rows, rows_in
+from churn_assets.sources.records import stream
 from churn_assets.sources.retrying import LONGEST_ASKED_WAIT, asked_wait, retrying, transient
 from churn_assets.spec import HttpSourceSpec
 from churn_assets.spec.source import CursorPaging, LinkPaging, PagePaging, Paging, filled
 
 MOST_PAGES = 100_000
+MOST_ALIKE = 100
+"""Pages of one and the same single row: records without an id may be equal, and a few more questions cost little."""
+
 MOST_REDIRECTS = 10
+
+_NO_LIST = "Check that source.url is the address of a list of rows."
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key|auth|sig|credential", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(rf"([?&][^=&\s]*(?:{_SECRET.pattern})[^=&\s]*=)[^&\s'\")]*", re.IGNORECASE)
@@ -37,6 +43,11 @@ class HttpSource:
     Each record is a row: its values are kept as they are written, as text; nested objects become columns by dotted
     names, and lists stay JSON. A month is delivered once its last page was received; if a page can't be had, nothing
     is. A page is held in memory as a whole.
+
+    Numbered pages end with the first empty one. A 404 is an error and no end: whatever else made a server say so half
+    way would cut the month off unseen, and APIs that end with it (Django's, for one) give the next page's address as
+    well. Several rows that were on a page before are an error too, since an API that doesn't know the page's parameter
+    answers with the first page for ever.
 
     The token and the headers go to the origin (scheme, host and port) of ``url`` only: where an answer or a redirect
     leads elsewhere, it is followed without them.
@@ -178,7 +189,10 @@ class _Api:
         if status in (401, 403):
             return f"{found}; {self._sent(response.url)}", "Check source.token, source.headers and what they may read."
         if status == 404:
-            todo = "Check source.url and source.params; an API that answers so after its last page needs other paging."
+            todo = (
+                "Check source.url and source.params; if the API answers so after its last page, follow the next "
+                "address that it gives: set source.paging to {kind: cursor} or {kind: link}."
+            )
             return found, todo
         return found, "Check source.url, source.params and source.headers."
 
@@ -229,7 +243,7 @@ class _Pages:
     def __iter__(self) -> Iterator[list[dict[str, str | None]]]:
         address = self._first()
         asked: set[str] = set()
-        known: dict[bytes, int] = {}
+        known: dict[bytes, list[int]] = {}
         while address is not None:
             place = self.api.place(address)
             if address in asked:
@@ -238,9 +252,10 @@ class _Pages:
                 raise _endless(place, f"more than {MOST_PAGES}")
             asked.add(address)
             page = self._page(address, place)
-            same = known.setdefault(hashlib.blake2b(repr(page.rows).encode()).digest(), self.count)
-            if page.rows and same != self.count:
-                raise _endless(place, f"page {self.count} with the same rows as page {same}")
+            alike = known.setdefault(hashlib.blake2b(repr(page.rows).encode()).digest(), [])
+            if alike and page.rows and (len(page.rows) > 1 or len(alike) == MOST_ALIKE):
+                raise _endless(place, f"page {self.count} with the same rows as page {alike[0]}")
+            alike.append(self.count)
             yield [_row(row, number, place) for number, row in enumerate(page.rows, 1)]
             address = self._next(page)
 
@@ -254,8 +269,8 @@ class _Pages:
         document = self._document(response, place)
         if self.path is None:
             # The first answer settles it: in a later one, a list of something else may be the only one.
-            self.path = path_to_rows(document, place)
-        return _Page(place, document, rows_in(document, self.path, place), links)
+            self.path = path_to_rows(document, place, _NO_LIST)
+        return _Page(place, document, rows_in(document, self.path, place, _NO_LIST), links)
 
     def _links(self, response: requests.Response, place: str) -> dict[str, str]:
         try:

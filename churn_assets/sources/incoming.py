@@ -26,8 +26,6 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal
 
-import pyarrow as pa
-
 from churn_assets.errors import SourceError
 from churn_assets.months import Month
 from churn_assets.sources import Delivery
@@ -93,12 +91,12 @@ class IncomingSource:
 
     def read(self, month: Month) -> Delivery:
         chosen = self._chosen(month)
-        delivery = deliver([File.local(chosen.path)], self.given, month)
+        # The name that it arrived by: moving it aside must not change any row.
+        delivery = deliver([File.local(chosen.path, chosen.name)], self.given, month)
         # What is accepted is what was read, even if the file was replaced since it was chosen.
         sha256 = delivery.provenance["files"][0]["sha256"]
         delivery.provenance.update(kind="incoming", arrived=chosen.name)
-        batches = pa.RecordBatchReader.from_batches(delivery.batches.schema, _as_arrived(delivery.batches, chosen.name))
-        return replace(delivery, batches=batches, accept=partial(self._accept, month, sha256))
+        return replace(delivery, accept=partial(self._accept, month, sha256))
 
     def look(self) -> list[Waiting]:
         """What lies in the folder, by name. Never waits; each content is hashed once by a process."""
@@ -293,13 +291,6 @@ class _Content:
     path: Path
     name: str
     sha256: str
-
-
-def _as_arrived(batches: pa.RecordBatchReader, name: str) -> Iterator[pa.RecordBatch]:
-    """The batches with the name that the file arrived by: moving it aside must not change any row."""
-    at = batches.schema.get_field_index("_file")
-    for batch in batches:
-        yield batch.set_column(at, batches.schema.field(at), pa.repeat(pa.scalar(name), batch.num_rows))
 
 
 class _Changing(Exception):

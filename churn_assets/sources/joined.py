@@ -6,7 +6,6 @@ the first one streams past them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ import polars.selectors as cs
 import pyarrow as pa
 
 from churn_assets.months import Month
+from churn_assets.quality.naming import folded
 from churn_assets.sources import Delivery, Source
 from churn_assets.sources.formats import refusal
 from churn_assets.spec import PLACE, JoinedSourceSpec
@@ -314,17 +314,13 @@ def _customer(table: str, column: str, received: pl.Series) -> pl.Series:
 def _find(table: str, key: str, names: Sequence[str]) -> str:
     """The column called ``key``, or the only one with the same letters and digits."""
     own = [name for name in names if name not in PLACE]
-    found = [name for name in own if name == key] or [name for name in own if _plain(name) == _plain(key)]
+    found = [name for name in own if name == key] or [name for name in own if folded(name) == folded(key)]
     if len(found) == 1:
         return found[0]
     raise refusal(
         table, f"one column {key!r} that names the customer", ", ".join(map(repr, found)) or "none",
         f"{nearest(key, own)} Name it as tables.{table}.key.",
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def _refuse_collisions(columns: Mapping[str, Sequence[str]]) -> None:

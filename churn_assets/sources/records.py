@@ -8,177 +8,33 @@ apart from integers among floats.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
 from typing import IO, Any, TypeAlias
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from churn_assets.sources.formats import excerpt, refusal
+from churn_assets.sources.formats.documents import WIDE, text
 
 TEXT = pa.string()
 LOCAL_TIME = pa.timestamp("us")
 UTC_TIME = pa.timestamp("us", tz="UTC")
 
 BATCH_ROWS = 65_536
-WIDE = 2**53
-"""Beyond it a float64 can't tell an integer from the next one."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Batch: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
-
-
-class Number(str):
-    """A number of a JSON document, as it is written there."""
-
-
-def decoded(document: str | bytes) -> Any:
-    """What a JSON document says, with its numbers as they are written.
-
-    >>> decoded('{"charge": 20.10}')
-    {'charge': '20.10'}
-
-    Raises:
-        ValueError: it isn't JSON, or an object in it has a key twice.
-    """
-    try:
-        return json.loads(
-            document, parse_float=Number, parse_int=Number, parse_constant=Number, object_pairs_hook=_object
-        )
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} twice in one object")
-    return found
-
-
-def flattened(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """A record of a JSON document as one row of texts: objects by dotted names, lists as JSON, nothing in {} as null.
-
-    >>> flattened(decoded('{"id": 7, "plan": {"name": "flat", "active": true}, "calls": [1.50, null]}'))
-    {'id': '7', 'plan.name': 'flat', 'plan.active': 'true', 'calls': '[1.50, null]'}
-
-    Raises:
-        ValueError: two of its values would get the same name.
-    """
-    row: dict[str, str | None] = {}
-    for name, value in _leaves(record, ""):
-        if name in row:
-            raise ValueError(f"the key {name!r} twice, once by a dot in a name")
-        row[name] = text(value)
-    return row
-
-
-def _leaves(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in record.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value or None if isinstance(value, Mapping) else value
-
-
-def rows_in(document: Any, path: str | None, place: object) -> list[Any]:
-    """The list of rows in a JSON document: at a dotted ``path``, or the only list of objects that it has.
-
-    >>> rows_in({"meta": {"pages": 1}, "data": {"customers": [{"id": 1}]}}, None, "an answer")
-    [{'id': 1}]
-
-    Raises:
-        SourceError: there is none, or several without a ``path``; naming where lists are.
-    """
-    path = path_to_rows(document, place) if path is None else path
-    value = document
-    for part in path.split(".") if path else ():
-        if not isinstance(value, Mapping) or part not in value:
-            paths = [path for path, _ in _lists(document, "")]
-            known = f"Lists are at: {', '.join(paths)}" if paths else "There is no list of objects at all"
-            raise refusal(place, f"a list at {path!r}", f"no {part!r} there. {known}", "Mend source.records.")
-        value = value[part]
-    if not isinstance(value, list):
-        raise refusal(place, f"a list at {path!r}", excerpt(_json(value)), "Mend source.records.")
-    return value
-
-
-def path_to_rows(document: Any, place: object) -> str:
-    """The dotted path to the only list of objects in a JSON document; empty where the document is a list itself.
-
-    Raises:
-        SourceError: there is none, or several; naming where they are.
-    """
-    if isinstance(document, list):
-        return ""
-    paths = [path for path, _ in _lists(document, "")]
-    if len(paths) == 1:
-        return paths[0]
-    found = f"{len(paths)}, at {', '.join(paths)}" if paths else f"{excerpt(_json(document))} without one"
-    raise refusal(place, "one list of objects", found, "Name the one with the rows in source.records.")
-
-
-def _lists(value: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            if isinstance(part, list) and (not part or isinstance(part[0], Mapping)):
-                yield prefix + name, part
-            else:
-                yield from _lists(part, f"{prefix}{name}.")
-
-
-def text(value: Any) -> str | None:
-    """``value`` as text that nothing is lost in; None stays None.
-
-    >>> [text(value) for value in (Decimal("1.50"), 2.0, True, b"abc", [1, None])]
-    ['1.50', '2', 'true', '616263', '[1, null]']
-    """
-    match value:
-        case None:
-            return None
-        case str():
-            return str(value)
-        case bool():
-            return "true" if value else "false"
-        case float():
-            # As an integer's text, so that it doesn't matter whether an integer came among floats or before them.
-            return str(int(value)) if value.is_integer() and abs(value) <= WIDE else repr(value)
-        case Decimal():
-            return format(value, "f")
-        case datetime():
-            return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
-        case date():
-            return value.isoformat()
-        case bytes() | bytearray() | memoryview():
-            return bytes(value).hex()
-        case Mapping() | list() | tuple():
-            return _json(value)
-    return str(value)
-
-
-def _json(value: Any) -> str:
-    match value:
-        case Mapping():
-            return "{" + ", ".join(f"{_json(str(name))}: {_json(item)}" for name, item in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(_json, value)) + "]"
-        case None:
-            return "null"
-        case Number() | Decimal() | bool() | int() | float():
-            return text(value) or ""
-    return json.dumps(text(value), ensure_ascii=False)
 
 
 def columns(named: Mapping[str, Sequence[Any]]) -> pa.Table:
     """A table of Python values, column by column.
 
-    >>> columns({"id": [1, 2], "charge": [Decimal("1.50"), None]}).to_pydict()
-    {'id': [1, 2], 'charge': ['1.50', None]}
+    >>> columns({"id": [1, 2], "plan": [{"fee": 1.5}, None]}).to_pydict()
+    {'id': [1, 2], 'plan': ['{"fee": 1.5}', None]}
     """
     return pa.table({name: _array(values) for name, values in named.items()})
 
@@ -275,6 +131,8 @@ class _Spool:
 
 
 def _sorted(rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    import polars as pl
+
     frame = pl.DataFrame(pl.from_arrow(rows.read_all()))
     if frame.width:
         frame = frame.sort(frame.columns)
@@ -313,7 +171,11 @@ def _times(values: Sequence[datetime | None]) -> pa.Array:
     aware = {value.tzinfo is not None for value in values if value is not None}
     if len(aware) > 1:
         return _texts([text(value) for value in values])
-    return pa.array(values, UTC_TIME if aware == {True} else LOCAL_TIME)
+    if aware == {False}:
+        return pa.array(values, LOCAL_TIME)
+    # Arrow itself drops offsets once PYARROW_IGNORE_TIMEZONE is set, which pandera does wherever PySpark is installed.
+    moments = [None if value is None else (value - _EPOCH) // _MICROSECOND for value in values]
+    return pa.array(moments, UTC_TIME)
 
 
 def _texts(values: Sequence[str | None]) -> pa.Array:

@@ -37,7 +37,9 @@ _TRANSIENT = {
     "urllib3": {"ProtocolError", "TimeoutError", "NewConnectionError", "NameResolutionError", "MaxRetryError"},
     "http": {"IncompleteRead"},
     "httpx": {"TransportError"},
+    "httpx2": {"TransportError"},
     "httpcore": {"NetworkError", "TimeoutException", "ProtocolError"},
+    "httpcore2": {"NetworkError", "TimeoutException", "ProtocolError"},
     "aiohttp": {"ClientConnectionError", "ClientPayloadError"},
     "botocore": {
         "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError",
@@ -118,13 +120,18 @@ def transient(error: BaseException) -> bool:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that ``error`` carries, whichever client raised it."""
+    found = (status for status in _statuses(error) if isinstance(status, int) and 100 <= status < 600)
+    return next(found, None)
+
+
+def _statuses(error: BaseException) -> Iterator[Any]:
+    """What may be a status, one by one: where aiohttp has told one, asking for its ``code`` too is deprecated."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
-        found: list[Any] = [(response.get("ResponseMetadata") or {}).get("HTTPStatusCode")]
+        yield (response.get("ResponseMetadata") or {}).get("HTTPStatusCode")
     else:
-        found = [getattr(response, name, None) for name in ("status_code", "status")]
-    found += [getattr(error, name, None) for name in ("status_code", "status", "code")]
-    return next((status for status in found if isinstance(status, int) and 100 <= status < 600), None)
+        yield from (getattr(response, name, None) for name in ("status_code", "status"))
+    yield from (getattr(error, name, None) for name in ("status_code", "status", "code"))
 
 
 def asked_wait(error: BaseException, now: float) -> float | None:

@@ -22,8 +22,8 @@ from churn_assets.errors import SourceError
 from churn_assets.months import Month
 from churn_assets.sources import Delivery
 from churn_assets.sources.formats import check_names, refusal
+from churn_assets.sources.formats.documents import text as as_text
 from churn_assets.sources.records import columns, stream
-from churn_assets.sources.records import text as as_text
 from churn_assets.sources.retrying import retrying, sqlstate
 from churn_assets.spec import SqlSourceSpec
 

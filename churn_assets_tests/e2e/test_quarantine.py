@@ -129,8 +129,8 @@ def test_an_earlier_month_that_is_mended_has_the_later_ones_run_again(own_files:
 
 def test_what_was_mended_stays_with_its_row_when_the_month_is_delivered_again(spoilt: Installation) -> None:
     sheet, rows = exported(spoilt)
-    rows.with_columns(monthly_charge=pl.when(pl.col("churn_line") == "2").then(pl.lit("55.5")).otherwise("monthly_charge")
-                      ).write_csv(sheet)  # fmt: skip
+    charge = pl.when(pl.col("churn_line") == "2").then(pl.lit("55.5")).otherwise("monthly_charge")
+    rows.with_columns(monthly_charge=charge).write_csv(sheet)
     assert spoilt.churn("quarantine", "readmit", str(sheet), "--month", "2024-04").returncode == 0
     file = spoilt.home / "data/incoming/2024-04.csv"
     header, *lines = file.read_text().splitlines()

@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from churn_assets.months import STAGES, Month
-from churn_assets_tests.installation import ROOT, Installation
+from churn_assets_tests.installation import ROOT, Installation, small_spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 90
+WATCHING = {"incoming": "running", "check_seconds": 10}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Dev:
 @pytest.fixture(scope="module")
 def dev(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     installation = finished.copy(tmp_path_factory.mktemp("ui") / "home")
+    installation.declare("dropped", small_spec(source={"type": "incoming"}, automation=WATCHING))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -113,7 +116,7 @@ def test_months_of_a_backfill_run_one_after_the_other_in_ascending_order(dev: De
     launch = """mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
         ... on LaunchBackfillSuccess {backfillId}}}"""
     wanted = {
-        "assetSelection": [{"path": ["churn", s]} for s in STAGES],
+        "assetSelection": [{"path": ["churn", s]} for s in [*STAGES, "quarantined_data"]],
         "partitionNames": ["2024-08", "2024-06", "2024-07"],
     }
     backfill = dev.ask(launch, p=wanted)["launchPartitionBackfill"]["backfillId"]
@@ -161,6 +164,33 @@ def test_a_month_materialised_in_the_ui_is_in_the_lake(dev: Dev, page: Any) -> N
     assert record.run_id == run["runId"]
     page.goto(f"{dev.url}/assets/churn/predictions?partition=2024-09&view=partitions")
     expect(page.get_by_text("top of the list").first).to_be_visible()
+
+
+def test_a_dropped_file_runs_its_month_and_its_bad_rows_can_be_read_in_the_ui(dev: Dev, page: Any) -> None:
+    from playwright.sync_api import expect
+
+    rows = dev.installation.received("2024-01").with_columns(
+        monthly_charge=pl.when(pl.int_range(pl.len()) < 7).then(-1).otherwise("monthly_charge")
+    )
+    before = dev.newest_run()["runId"]
+    folder = dev.installation.home / "data" / "incoming"
+    folder.mkdir(exist_ok=True)
+    (folder / "2024-01.csv").write_text(rows.write_csv() + "Total;;;\n")
+    run = dev.wait_for_run(after=before)
+    assert run["status"] == "SUCCESS", dev.log.read_text()[-3000:]
+    assert {t["key"]: t["value"] for t in run["tags"]}["churn/reason"] == "2024-01.csv was dropped."
+    assert not (folder / "2024-01.csv").exists()
+    page.goto(f"{dev.url}/assets/dropped/quarantined_data?view=partitions&partition=2024-01")
+    for text in ("at least 0", "monthly_charge", "2024-01.csv", "churn quarantine export, mend the file"):
+        expect(page.get_by_text(text).first).to_be_visible()
+    page.goto(f"{dev.url}/assets/dropped/validated_data?view=checks&checkDetail=accounting")
+    expect(page.get_by_text("1,500 validated").or_(page.get_by_text("1,493 validated")).first).to_be_visible()
+    page.goto(f"{dev.url}/assets/dropped/validated_data?view=checks&checkDetail=error_rate")
+    expect(page.get_by_text("most often monthly_charge breaks 'min' (7 rows)").first).to_be_visible()
+    page.get_by_text("[Show Markdown]").nth(1).click()
+    picture = page.get_by_role("img", name="Quarantined rows by rule")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
 
 
 def test_a_month_whose_window_is_missing_fails_in_the_ui_with_the_command_that_mends_it(dev: Dev, page: Any) -> None:

@@ -197,6 +197,13 @@ def test_a_row_breaks_a_rule_that_is_false_and_keeps_one_that_is_unknown(
     assert validate(frame, rules, Month(2024, 3)).quarantined["_row"].to_list() == broken
 
 
+@pytest.mark.parametrize("expression", ["x >", "y > 1", "previous.y > 1", "x"])
+def test_a_rule_that_is_none_is_named(expression: str) -> None:
+    rules = schema({"name": "x", "type": "string"}, rules=[{"id": "odd", "expression": expression}])
+    with pytest.raises(QualityError, match="rule odd: "):
+        validate(raw(["7"]), rules)
+
+
 def test_a_rule_that_fails_on_a_value_is_named() -> None:
     rules = schema({"name": "x", "type": "string"}, rules=[{"id": "cast", "expression": "CAST(x AS INT) > 1"}])
     with pytest.raises(QualityError, match="rule cast: expected an expression that holds for any values"):

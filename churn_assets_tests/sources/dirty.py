@@ -499,14 +499,15 @@ JSON = [
         rows=[("1",)],
     ),
     _text(
-        "wrong records", '{"data": [{"id": 1}]}', name="a.json", how={"records": "rows"}, refused="Lists stand at: data"
+        "wrong records", '{"data": [{"id": 1}]}', name="a.json", how={"records": "rows"}, refused="Lists are at: data"
     ),
+    _text("half a character", '[{"x": "\\ud83d"}]', name="a.json", columns=["x"], rows=[("\\ud83d",)]),
     _text("an object with one list", '{"meta": {"n": 1}, "data": {"rows": [{"id": 1}]}}', name="a.json", rows=[("1",)]),
     _text(
         "an object with several lists",
         '{"a": [{"id": 1}], "b": {"c": [{"id": 1}]}}',
         name="a.json",
-        refused="2: a, b.c",
+        refused="2, at a, b.c",
     ),
     _text("an object without a list", '{"id": 1}', name="a.json", refused="set source.format to ndjson"),
     _text(

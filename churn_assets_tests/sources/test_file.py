@@ -263,10 +263,6 @@ def test_files_in_memory_are_read_like_others(tmp_path: Path) -> None:
     assert "memory://in/2024-02/*: expected the file of 2024-02, found none" in refused(given, FEB)
 
 
-# aiohttp warns of a property that whoever looks for an error's status asks for.
-pytestmark = pytest.mark.filterwarnings("ignore:code property is deprecated:DeprecationWarning")
-
-
 class Handler(BaseHTTPRequestHandler):
     """Serves ``files``; a name's first answers may be errors."""
 

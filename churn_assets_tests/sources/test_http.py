@@ -132,7 +132,8 @@ class TestPaging:
             )
 
     @pytest.mark.parametrize(("route", "paging", "told"), [
-        (lambda _: [{"id": 1}], {"kind": "page"}, "found page 2 with the same rows as page 1"),
+        (lambda _: [{"id": 1}, {"id": 2}], {"kind": "page"}, "found page 2 with the same rows as page 1"),
+        (lambda _: [{"id": 1}], {"kind": "page"}, "found page 101 with the same rows as page 1"),
         (
             lambda r: {"data": [{"id": r.params.get("cursor")}], "meta": {"next": "same"}}, CURSOR,
             "found page 3 at an address that was asked before",
@@ -146,6 +147,20 @@ class TestPaging:
     def test_pages_without_end_are_refused(self, route: Route, paging: dict[str, Any], told: str) -> None:
         with running_api(rows=route) as api:
             assert told in refused(source(f"{api.url}/rows", paging=paging))
+
+    def test_records_without_an_id_may_be_equal(self) -> None:
+        everything = [{"charge": "9.90"}, {"charge": "9.90"}, {"charge": "5"}, {"charge": "9.90"}]
+        with running_api(rows=by_page(everything, 1)) as api:
+            assert rows(source(f"{api.url}/rows", paging={"kind": "page"})) == everything
+
+    def test_a_page_that_is_not_found_is_no_end(self) -> None:
+        everything = by_page(numbered(4), 2)
+        with running_api(
+            rows=lambda r: Answer(b"Invalid page.", 404) if r.params["page"] == "3" else everything(r)
+        ) as api:
+            told = refused(source(f"{api.url}/rows", paging={"kind": "page"}))
+        assert "found status 404: 'Invalid page.'. Check source.url" in told
+        assert "set source.paging to {kind: cursor} or {kind: link}" in told
 
     def test_more_pages_than_anybody_has_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "MOST_PAGES", 3)

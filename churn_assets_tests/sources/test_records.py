@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn_assets.errors import SourceError
-from churn_assets.sources.records import Number, columns, decoded, flattened, rows_in, stream, text
+from churn_assets.sources.formats.documents import decoded, flattened, text
+from churn_assets.sources.records import columns, stream
 
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=8))])
 TIMES = st.datetimes(datetime(1900, 1, 2), datetime(2200, 1, 1), timezones=st.none() | ZONES)
@@ -107,11 +107,24 @@ def test_a_column_has_one_type_that_nothing_is_lost_in(given: list[Any], kind: p
     assert (table.schema.field("x").type, table.column("x").to_pylist()) == (kind, found)
 
 
-def test_times_of_any_zone_are_the_same_moments_in_utc() -> None:
+@pytest.mark.parametrize("ignored", [False, True], ids=["alone", "beside PySpark"])
+def test_times_of_any_zone_are_the_same_moments_in_utc(ignored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ignored:
+        monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", "1")
+    else:
+        monkeypatch.delenv("PYARROW_IGNORE_TIMEZONE", raising=False)
     delhi = datetime(2024, 1, 31, 23, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     table = stream([[{"at": delhi}]]).read_all()
     assert table.schema.field("at").type == pa.timestamp("us", tz="UTC")
     assert table.column("at").to_pylist() == [datetime(2024, 1, 31, 18, tzinfo=UTC)]
+
+
+def test_the_last_day_that_python_knows_is_a_moment_in_utc_too() -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone(-timedelta(hours=8)))
+    found = stream([[{"at": last}]]).read_all().column("at").cast(pa.int64())[0].as_py()
+    assert found - 8 * 3600 * 10**6 == (last.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        microseconds=1
+    )
 
 
 def test_tables_of_other_types_are_joined_too() -> None:
@@ -184,58 +197,8 @@ def test_no_more_than_a_few_batches_are_held_in_memory() -> None:
     assert python < 2_500_000, "forty batches of dictionaries take twenty megabytes"
 
 
-class TestJson:
-    def test_numbers_stay_as_they_are_written(self) -> None:
-        row = flattened(decoded('{"a": 1.10, "b": 1e3, "c": 12345678901234567890, "d": -0, "e": NaN}'))
-        assert row == {"a": "1.10", "b": "1e3", "c": "12345678901234567890", "d": "-0", "e": "NaN"}
-        assert {type(value) for value in row.values()} == {str}
-
-    def test_truth_and_null_are_told_apart_from_text(self) -> None:
-        assert flattened(decoded('{"a": true, "b": false, "c": null, "d": ""}')) == {
-            "a": "true", "b": "false", "c": None, "d": "",
-        }  # fmt: skip
-
-    def test_objects_become_dotted_names_and_lists_stay_json(self) -> None:
-        document = '{"a": {"b": {"c": 1}, "d": {}}, "e": [1.50, "x", {"f": [true, null, "2"]}], "g": []}'
-        assert flattened(decoded(document)) == {
-            "a.b.c": "1", "a.d": None, "e": '[1.50, "x", {"f": [true, null, "2"]}]', "g": "[]",
-        }  # fmt: skip
-
-    def test_two_values_for_one_name_are_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"the key 'a\.b' twice, once by a dot"):
-            flattened(decoded('{"a": {"b": 1}, "a.b": 2}'))
-        with pytest.raises(ValueError, match=r"the key 'b' twice in one object"):
-            decoded('[{"a": {"b": 1, "b": 2}}]')
-
-    def test_an_object_that_some_records_lack_is_no_column_of_its_own(self) -> None:
-        given = [flattened(decoded(f'{{"plan": {plan}, "x": null}}')) for plan in ("null", '{"fee": 1}', "{}")]
-        fees: list[dict[str, Any]] = [{"x": None, "plan.fee": fee} for fee in (None, "1", None)]
-        assert rows_of([given], nested=True) == fees
-        assert rows_of([[{"a": None, "a.b": 1}]]) == [{"a": None, "a.b": 1}]
-
-    @pytest.mark.parametrize(("document", "path"), [
-        ('[{"id": 1}]', None), ('{"data": [{"id": 1}]}', None), ('{"a": {"data": [{"id": 1}], "tags": ["x"]}}', None),
-        ('{"a": {"data": [{"id": 1}]}, "errors": []}', "a.data"),
-    ])  # fmt: skip
-    def test_the_list_of_rows_is_found(self, document: str, path: str | None) -> None:
-        assert rows_in(decoded(document), path, "here") == [{"id": "1"}]
-
-    @pytest.mark.parametrize(("document", "path", "told"), [
-        ('{"a": [], "b": {"c": [{}]}}', None, "expected one list of objects, found 2, at a, b.c. Name the one"),
-        ('{"id": 1}', None, "found '{\"id\": 1}' without one"),
-        ("7", None, "found '7' without one"),
-        ('{"a": {"b": []}}', "a.c", "expected a list at 'a.c', found no 'c' there. Lists are at: a.b. Mend"),
-        ('{"a": null}', "a", "expected a list at 'a', found 'null'"),
-        ('{"a": [1]}', "a.0", "found no '0' there. There is no list of objects at all."),
-    ])  # fmt: skip
-    def test_no_list_of_rows_is_refused(self, document: str, path: str | None, told: str) -> None:
-        with pytest.raises(SourceError) as error:
-            rows_in(decoded(document), path, "here")
-        assert told in str(error.value)
-
-    def test_a_number_is_still_a_number_inside_a_list(self) -> None:
-        assert text([Number("1.0"), "1.0"]) == '[1.0, "1.0"]'
-
-    def test_a_document_that_nests_without_end_is_no_json(self) -> None:
-        with pytest.raises(ValueError, match="nested too deeply"):
-            decoded("[" * 1_000_000)
+def test_an_object_that_some_records_lack_is_no_column_of_its_own() -> None:
+    given = [flattened(decoded(f'{{"plan": {plan}, "x": null}}')) for plan in ("null", '{"fee": 1}', "{}")]
+    fees: list[dict[str, Any]] = [{"x": None, "plan.fee": fee} for fee in (None, "1", None)]
+    assert rows_of([given], nested=True) == fees
+    assert rows_of([[{"a": None, "a.b": 1}]]) == [{"a": None, "a.b": 1}]

@@ -129,6 +129,13 @@ class TestTransient:
             assert transient(raised(call))
         assert transient(OSError(errno.EHOSTUNREACH, "no route"))
 
+    @pytest.mark.parametrize("client", ["httpx", "httpx2"])
+    def test_is_a_connection_that_is_refused_whatever_the_client(self, client: str) -> None:
+        get = pytest.importorskip(client).get
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert transient(raised(lambda: get(closed)))
+
     def test_is_an_answer_that_breaks_off(self) -> None:
         with running_api(at=lambda _: Answer(b"long enough", cut=3)) as api:
             assert transient(raised(lambda: requests.get(f"{api.url}/at", timeout=5)))
@@ -157,6 +164,13 @@ class TestTransient:
 
         assert (transient(wrapped(503)), transient(wrapped(403)), transient(wrapped(404))) == (True, True, False)
         assert (asked_wait(wrapped(503), NOW), status_of(ClientError(503))) == (3, 503)
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_a_status_is_told_without_asking_for_what_is_deprecated() -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+    for code in (403, 404, 503):
+        assert status_of(aiohttp.ClientResponseError(None, (), status=code)) == code
 
 
 class TestTransientDatabase:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 from churn_assets.sources.formats import Table, refusal
 from churn_assets.sources.formats.compression import Compression, compression_of, content, content_name
@@ -115,11 +115,10 @@ def _is_lines(head: bytes) -> bool:
 def _unnamed_compression(file: Received, compression: Compression | None) -> list[str]:
     suffix = PurePosixPath(file.name).suffix.lower().removeprefix(".")
     says = {"gzip": "gz", "zstd": "zst"}.get(suffix, suffix)
-    packed = ("gz", "zip", "zst", "bz2", "xz")
-    if compression == says or (compression is None and says not in packed):
+    if compression == says or (compression is None and says not in get_args(Compression)):
         return []
-    content = f"is compressed with {compression}" if compression else "isn't compressed"
-    return [f"{file.place}: the name says .{suffix}, the content {content}, and is read as that."]
+    found = f"is compressed with {compression}" if compression else "isn't compressed"
+    return [f"{file.place}: the name says .{suffix}, the content {found}, and is read as that."]
 
 
 def _surveyed(file: Received, compression: Compression | None, given: FileFormat) -> tuple[str, Encoding]:

@@ -29,6 +29,8 @@ class Quotes:
     """
 
     def __init__(self, delimiter: str) -> None:
+        self.found = False
+        """Whether there is any quote in what was taken in and followed; only then a value may hold a line end."""
         self._edges = np.frombuffer(f"{delimiter}\n\r".encode(), dtype=np.uint8)
         self._seen = 0
         self._held = b""
@@ -67,6 +69,7 @@ class Quotes:
         if not block:
             return
         if b'"' in block:
+            self.found = True
             values = np.frombuffer(block, dtype=np.uint8)
             at = np.flatnonzero(values == _QUOTE)
             if not self._strictly(block, values, at):

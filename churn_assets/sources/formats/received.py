@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from churn_assets.errors import SourceError
 from churn_assets.sources.formats import refusal
@@ -113,7 +113,7 @@ def _user() -> str:
     return f"the user {os.getuid()}" if hasattr(os, "getuid") else "this user"
 
 
-def temporary() -> Any:
+def temporary() -> TemporaryDirectory[str]:
     """A folder that goes when nothing refers to it any more."""
     from tempfile import TemporaryDirectory
 

@@ -72,7 +72,7 @@ class _Rows:
         with text_of(self._file, self._compression, self._encoding.name) as text:
             stream = _Watched(text, self._start, Quotes(self._header.delimiter))
             try:
-                yield from self._parsed(pyarrow.csv, pa.PythonFile(stream, "r"))
+                yield from self._parsed(pyarrow.csv, stream)
             except Unclosed as error:
                 raise self._unclosed(error.at) from error
             except SourceError:
@@ -80,18 +80,19 @@ class _Rows:
             except pa.ArrowInvalid as error:
                 raise self._unreadable(error, stream.quotes.opened) from error
 
-    def _parsed(self, csv: Any, stream: pa.PythonFile) -> Iterator[pa.RecordBatch]:
+    def _parsed(self, csv: Any, stream: _Watched) -> Iterator[pa.RecordBatch]:
         fields = [str(i) for i in range(len(self._header.names))]
         broken: list[tuple[int, str, int]] = []
 
         def keep(row: Any) -> str:
-            broken.append((row.number, row.text.replace(_MARK, ""), row.actual_columns))
+            text = row.text.replace(_MARK, "") if stream.marked else row.text
+            broken.append((row.number, text, row.actual_columns))
             return "skip"
 
         try:
             # Only one thread knows the numbers of the rows that don't fit, and empty lines count as rows that don't.
             reader = csv.open_csv(
-                stream,
+                pa.PythonFile(stream, "r"),
                 read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=fields),
                 parse_options=csv.ParseOptions(
                     delimiter=self._header.delimiter, newlines_in_values=True, ignore_empty_lines=False,
@@ -106,15 +107,16 @@ class _Rows:
                 return
             raise
         for batch in reader:
-            yield from self._placed(batch.columns, batch.num_rows, broken)
-        yield from self._placed([pa.array([], pa.string()) for _ in fields], 0, broken, last=True)
+            extra = _line_ends_in(batch.columns, batch.num_rows) if stream.quotes.found else None
+            lines, defects = self._numbering.place(batch.num_rows, extra, broken, last=False)
+            columns, lines = self._cleared(batch.columns, lines) if stream.marked else (batch.columns, lines)
+            yield self._checked(columns, lines, defects)
+        lines, defects = self._numbering.place(0, None, broken, last=True)
+        yield self._checked([pa.array([], pa.string()) for _ in fields], lines, defects)
 
-    def _placed(
-        self, columns: Sequence[pa.Array], rows: int, broken: list[tuple[int, str, int]], last: bool = False
-    ) -> Iterator[pa.RecordBatch]:
-        extra = _line_ends_in(columns, rows)
-        lines, defects = self._numbering.place(rows, extra, broken, last)
-        columns, lines = self._cleared(columns, lines)
+    def _checked(
+        self, columns: Sequence[pa.Array], lines: npt.NDArray[np.int64], defects: list[tuple[int, str, int]]
+    ) -> pa.RecordBatch:
         self._check_conflict(columns[0], lines)
         self._check_unnamed(columns, lines)
         columns = [column for i, column in enumerate(columns) if i not in self.unnamed]
@@ -128,7 +130,7 @@ class _Rows:
             made += [(int(line), "the header again", self._header.text) for line in lines[again]]
             keep = pa.array(~again)
             columns, lines = [column.filter(keep) for column in columns], lines[~again]
-        yield self._batch(columns, lines, sorted(made))
+        return self._batch(columns, lines, sorted(made))
 
     def _batch(
         self, columns: Sequence[pa.Array], lines: npt.NDArray[np.int64], defects: list[tuple[int, str, str]]
@@ -211,11 +213,12 @@ class _Watched(io.RawIOBase):
     """The text from ``start`` on, as a parser reads it, with an eye on its quotes.
 
     A mark stands in each empty line: a parser takes such a line for a row of empty values, or says nothing of it, and
-    neither tells where the next row begins. The marks within quotes are taken out again.
+    neither tells where the next row begins. The marks within quotes are taken out again. ``marked`` tells whether
+    there is any mark.
     """
 
     def __init__(self, text: IO[bytes], start: int, quotes: Quotes) -> None:
-        self._text, self.quotes = text, quotes
+        self._text, self.quotes, self.marked = text, quotes, False
         self._ended = False
         self._last = b"\n"
         self._ready = b""
@@ -246,6 +249,7 @@ class _Watched(io.RawIOBase):
         begun = self._last + block
         self._last = block[-1:]
         if any(ends in begun for ends in _EMPTY):
+            self.marked = True
             return _BEFORE_EMPTY.sub(rb"\1" + _MARK.encode(), begun)[1:]
         return block
 
