@@ -14,6 +14,7 @@ from rich.text import Text
 
 from churn_assets.cli_intake import incoming
 from churn_assets.cli_intake import quarantine as quarantine_app
+from churn_assets.cli_new import new
 from churn_assets.errors import ChurnAssetsError, SpecError
 from churn_assets.months import STAGES, Month, month_range
 from churn_assets.settings import Settings, checkout
@@ -30,6 +31,7 @@ SYMBOLS = {"present": "[green]●[/]", "empty": "[dim]○[/]", "stale": "[yellow
 
 app.add_typer(quarantine_app, name="quarantine")
 app.command()(incoming)
+app.command()(new)
 
 
 def main() -> None:

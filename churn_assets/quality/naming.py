@@ -57,7 +57,7 @@ def missing_columns(names: Sequence[str], schema: SchemaSpec) -> list[str]:
         names: the received columns.
         schema: what was declared.
     """
-    forms = {folded(n) for n in names if n not in PLACE}
+    forms = {folded(n) for n in names if n not in PLACE} - {""}
     known = _known_names(schema)
     return [n for n in _needed(schema) if not {n, *known[n]} & set(names) and not {folded(k) for k in known[n]} & forms]
 

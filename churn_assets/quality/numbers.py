@@ -66,14 +66,14 @@ def read_numbers(column: ColumnSpec, texts: Open, where: Where, dot: tuple[int, 
 
 
 def _without_unit(texts: pl.Series, unit: str) -> tuple[pl.Series, pl.Series]:
-    """Signed numbers without the unit, and the unit; null for texts with two signs or units."""
+    """Signed numbers without the unit, and the unit; null for texts with two units."""
     rows = texts.str.contains(unit).arg_true()
     units = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
     if rows.is_empty():
         return texts, units
     layout = rf"^([+-]?)(?:({unit}){INNER_BLANK}*)?([+-]?)([0-9.,].*?)(?:{INNER_BLANK}*({unit}))?$"
     sign, before, inner, body, after = texts.gather(rows).str.extract_groups(layout).struct.unnest().get_columns()
-    twice = ((sign != "") & (inner != "")) | (before.is_not_null() & after.is_not_null())
+    twice = before.is_not_null() & after.is_not_null()
     number = (sign + inner + body).set(twice, None)
     return texts.clone().scatter(rows, number), units.scatter(rows, before.fill_null(after))
 

@@ -50,3 +50,4 @@ def test_missing_columns_are_those_that_must_be_there() -> None:
 
 def test_names_without_letters_and_digits_are_like_no_other() -> None:
     assert match_columns(["id", "%%"], schema({"name": "#", "type": "date", "optional": True})).received == {"id": "id"}
+    assert missing_columns(["id", "%%"], schema({"name": "#", "type": "date"})) == ["#"]
