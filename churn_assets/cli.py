@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -17,7 +17,9 @@ from churn_assets.cli_intake import quarantine as quarantine_app
 from churn_assets.cli_new import new
 from churn_assets.errors import ChurnAssetsError, SpecError
 from churn_assets.months import STAGES, Month, month_range
+from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings, checkout
+from churn_assets.store.lake import MonthRecord
 from churn_assets.terminal import PipelineOption, console, open_pipeline, run_in_terminal
 
 app = typer.Typer(
@@ -178,17 +180,31 @@ def demo(
     console.print(summarise(found))
 
 
-def _predictions(found: Any, month: str) -> Any:
+def _predictions(found: Pipeline, month: str) -> MonthRecord:
     wanted = [Month.parse(month)] if month else list(reversed(found.lake.months("predictions")))
     for candidate in wanted:
         record = found.lake.record("predictions", candidate)
         if record and record.status == "present":
             return record
     named = wanted[0] if wanted else found.spec.months.start
+    if made := found.lake.record("predictions", named):
+        raise ChurnAssetsError(
+            f"predictions {named}: expected scored customers, found none. {made.reason} "
+            f"{_newest_decision(found, named)}"
+        )
     raise ChurnAssetsError(
         f"predictions {named}: expected scored customers, found none. "
         f"Run `{found.lake.remedy.format(first=found.spec.months.start, last=named)}`."
     )
+
+
+def _newest_decision(found: Pipeline, month: Month) -> str:
+    """What the gate said last, up to a month."""
+    records = [found.lake.record("promotions", m) for m in found.lake.months("promotions") if m <= month]
+    if not (made := [record for record in records if record and record.files]):
+        return ""
+    decision = found.lake.scan_record(made[-1]).collect().row(0, named=True)
+    return f"The gate of {made[-1].month}, {decision['outcome']}: {decision['reason']}"
 
 
 if __name__ == "__main__":

@@ -108,8 +108,8 @@ def readmit(
     if sheet is not None:
         outcome = take_back(found, wanted, sheet, by or getpass.getuser(), note)
         console.print(
-            f"{outcome.amended:,} rows amended, {outcome.untouched:,} left as they are. In quarantine: "
-            f"{outcome.before:,} now, {outcome.after:,} when the month was run.",
+            f"{outcome.amended:,} rows amended, {outcome.untouched:,} left as they are. Of {outcome.before:,} rows in "
+            f"quarantine, {outcome.after:,} will stay once the month is run.",
             highlight=False,
         )
         for row in outcome.broken.head(5).iter_rows(named=True):

@@ -25,6 +25,7 @@ def new(
     key: Annotated[str, typer.Option(help="The column that names the customer; found if not given.")] = "",
     churned: Annotated[str, typer.Option(help="The column that says who has left; found if not given.")] = "",
     month: Annotated[str, typer.Option(help="The month of one static table, YYYY-MM.")] = "2025-01",
+    sheet: Annotated[str, typer.Option(help="The sheet of an Excel file that has several.")] = "",
 ) -> None:
     """Propose a pipeline for your own files: looks at them, and writes its defs.yaml."""
     begun = time.perf_counter()
@@ -32,7 +33,7 @@ def new(
     place = settings.defs / name / "defs.yaml"
     if place.exists():
         raise SpecError(f"{place}: expected no file, found a pipeline. It stays as it is; give another --name.")
-    found = propose(files, name, settings.data, key, churned, Month.parse(month))
+    found = propose(files, name, settings.data, key, churned, Month.parse(month), sheet)
     text = as_yaml(found)
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("x", encoding="utf-8") as file:
@@ -64,6 +65,6 @@ def _tell(found: Proposal, place: Path, seconds: float) -> None:
 
 
 def _to_know(found: Proposal) -> list[str]:
-    told = [r for section in ("key", "max_error_rate", "value") for r in found.remarks[section]][:None]
+    told = [r for section in ("key", "max_error_rate", "value") for r in found.remarks[section]]
     told += [f"{c.name}: {r}" for c in found.columns for r in c.remarks]
     return told + [f"{name}: validation will stop and ask. {question}" for name, question in found.questions.items()]

@@ -90,6 +90,7 @@ def test_a_range_goes_on_after_a_month_that_fails_and_ends_with_exit_code_1(tmp_
         (("backfill", "--from", "2024-03", "--to", "2024-01"), "expected a month on or after 2024-03, found 2024-01"),
         (("backfill", "--from", "2024-03"), "expected the last month as YYYY-MM"),
         (("list", "--month", "2031-01"), "expected scored customers, found none"),
+        (("list", "--month", "2024-01"), "No champion yet"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_exit_code_1(

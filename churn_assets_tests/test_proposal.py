@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import xlsxwriter
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -248,15 +249,14 @@ def test_names_are_made_neat_and_those_of_the_tables_are_given_up(tmp_path: Path
         "call_failure",
         "part_received",
         "Label_received",
-        "month",
+        "month_received",
         "a-b",
         "a_b",
         "churned",
     ]
     assert columns["part_received"]["source"] == "part"
     assert "The tables use the name part themselves." in comments(found)
-    assert columns["month"] == {"type": "string", "role": "ignored"}
-    assert "The tables have a column month of their own" in comments(found)
+    assert columns["month_received"]["source"] == "month"
     assert_runs(found)
 
 
@@ -470,3 +470,16 @@ def test_whatever_the_table_the_proposal_takes_all_its_rows_or_says_why_not(
         explained = {"repeated"} if found.key.received is None else set()
         explained |= {"type"} if "can't be read" in comments(found) else set()
         assert set(result.quarantined["rule"]) <= explained
+
+
+def test_of_several_sheets_the_named_one_is_read(tmp_path: Path) -> None:
+    table = pl.read_csv(written(tmp_path))
+    file = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(file) as book:
+        pl.DataFrame({"note": ["seen by hand"]}).write_excel(book, "Notes")
+        table.write_excel(book, "Customers")
+    with pytest.raises(SourceError, match=r"'Notes', 'Customers'.*--sheet"):
+        propose([file], "mine", tmp_path)
+    found = propose([file], "mine", tmp_path, sheet="Customers")
+    assert found.attributes["source"]["sheet"] == "Customers"
+    assert_runs(found)

@@ -11,7 +11,8 @@ import pytest
 import churn_assets
 
 ROOT = Path(churn_assets.__file__).parent
-PURE = ("spec", "months", "sources", "quality", "features", "store", "learning", "retention", "monitoring")
+PURE = ("spec", "months", "sources", "quality", "features", "store", "learning", "retention", "monitoring",
+        "proposal")  # fmt: skip
 IMPURE = {"dagster", "dagster_mlflow", "mlflow", "fastapi"}
 INSIDE = {f"churn_assets.{name}" for name in ("errors", "processes", *PURE)}
 

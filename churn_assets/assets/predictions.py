@@ -26,8 +26,9 @@ def _make(work: Work) -> Made:
     model = load(pipeline.models.artefact(champion))
     probability = pl.Series("p_leave", model.predict(customers))
     rows = score(customers, probability, pipeline.key, pipeline.spec.value)
-    listed = rows.filter(pl.col("on_list")).join(customers, on=pipeline.key, how="left", maintain_order="left")
-    why = pl.concat([listed.select(pipeline.key), reasons(model, listed)], how="horizontal")
+    on_list = rows.filter(pl.col("on_list")).select(pipeline.key)
+    listed = on_list.join(customers, on=pipeline.key, how="left", maintain_order="left")
+    why = pl.concat([on_list, reasons(model, listed)], how="horizontal")
     rows = rows.join(why, on=pipeline.key, how="left", maintain_order="left").with_columns(
         pl.lit(champion).alias("model_id")
     )

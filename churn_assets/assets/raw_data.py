@@ -90,7 +90,7 @@ def _changed(work: Work, draft: Draft, received: dict[str, str]) -> SchemaDiffer
     before = lake.record("raw_data", window.months[-1]) if window.months else None
     if before is None or not before.facts.get("received"):
         return difference(received, received, None, None)
-    sample = lake.scan_record(before).drop("month").head(len(draft.head)).collect() if before.files else None
+    sample = next(lake.pieces(before)).head(len(draft.head)) if before.files else None
     return difference(before.facts["received"], received, sample, draft.head)
 
 

@@ -78,13 +78,14 @@ class Looked:
         return sum(len(found.rows) for found in self.deliveries)
 
 
-def look(files: Sequence[Path], data: Path, month: Month) -> Looked:
+def look(files: Sequence[Path], data: Path, month: Month, given: FileFormat) -> Looked:
     """Reads the files as a month would.
 
     Args:
         files: one file that is a static table, or one file a month.
         data: the data folder. Files below its ``incoming`` are named relative to it, all others by their whole path.
         month: the month of a single file whose name tells none.
+        given: what is known of the files' format.
 
     Raises:
         SourceError: a file can't be read, or has no rows.
@@ -95,7 +96,7 @@ def look(files: Sequence[Path], data: Path, month: Month) -> Looked:
     monthly = len(files) > 1
     path = _common_path(files, told) if monthly else places[0]
     months = [found[0] if found else month for found in told]
-    read = [_read(file, m) for file, m in zip(files, months, strict=True)]
+    read = [_read(file, m, given) for file, m in zip(files, months, strict=True)]
     return Looked(tuple(sorted(read, key=lambda d: d.month)), path, monthly)
 
 
@@ -138,11 +139,11 @@ def _common_path(files: Sequence[Path], told: Sequence[tuple[Month, str] | None]
     return paths[0]
 
 
-def _read(file: Path, month: Month) -> Delivered:
+def _read(file: Path, month: Month, given: FileFormat) -> Delivered:
     if not file.is_file():
         found = "a folder" if file.is_dir() else "nothing"
         raise SourceError(f"{file}: expected a file, found {found}. Give the path of a file with your customers.")
-    delivery = deliver([File.local(file)], FileFormat(), month)
+    delivery = deliver([File.local(file)], given, month)
     rows = pl.DataFrame(pl.from_arrow(delivery.batches.read_all()))
     read = Delivered(file, month, rows, tuple(delivery.doubts))
     if read.proper.is_empty():

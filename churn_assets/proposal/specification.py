@@ -23,8 +23,7 @@ from churn_assets.quality.conventions import counted
 from churn_assets.quality.naming import folded
 from churn_assets.spec import GatesSpec, LabelSpec, PipelineSpec, SchemaSpec, TrainingSpec
 from churn_assets.spec.data import RESERVED
-
-_MONTH_IS_TAKEN = "The tables have a column month of their own: to use this one, give it another name in the file."
+from churn_assets.spec.source import FileFormat
 
 AMOUNT = 20
 """What a customer pays a month, where no column says it: an amount to be replaced."""
@@ -81,7 +80,13 @@ class Proposal:
 
 
 def propose(
-    files: Sequence[Path], name: str, data: Path, key: str = "", churned: str = "", month: Month | None = None
+    files: Sequence[Path],
+    name: str,
+    data: Path,
+    key: str = "",
+    churned: str = "",
+    month: Month | None = None,
+    sheet: str = "",
 ) -> Proposal:
     """Looks at files of customers, and proposes a pipeline for them.
 
@@ -92,12 +97,14 @@ def propose(
         key: the column that names the customer; found by its name and values if not given.
         churned: the column that says who has left; likewise.
         month: the month of a static table whose name tells none.
+        sheet: the sheet of Excel files that have several.
 
     Raises:
         SourceError: a file can't be read.
         SpecError: there is no column that says who has left, or nothing to learn from; or names are wrong.
     """
-    looked = look(files, data, month or Month(2025, 1))
+    located = {"sheet": sheet} if sheet else {}
+    looked = look(files, data, month or Month(2025, 1), FileFormat.model_validate(located))
     names = [n for n in looked.names if "{{" not in n and "{%" not in n and "{#" not in n]
     flag, columns = _columns(looked, names, named(churned, names, "--churned"))
     who = find_key(looked, columns, flag, named(key, names, "--key"))
@@ -120,7 +127,7 @@ def propose(
         "description": f"Customers of {', '.join(f.name for f in files[:1])}"
         f"{f' and {len(files) - 1} more' if looked.monthly else ''}.",
         "months": _months(looked),
-        "source": {"type": "file", "path": looked.path},
+        "source": {"type": "file", "path": looked.path, **located},
         "schema": _schema(who, columns, rate),
         "label": label,
         "features": _features(learnable, value["monthly_value"], looked),
@@ -155,9 +162,7 @@ def _columns(looked: Looked, names: Sequence[str], churned: str) -> tuple[Column
         column = replace(column, given=_located(column, looked.names))
         if len([d for d in looked.deliveries if received in d.names]) < len(looked.deliveries):
             column = replace(column, given={**column.given, "optional": True}).told("Missing from some of the files.")
-        if received == "month":
-            column = replace(column, name="month", given={"type": "string", "role": "ignored"}).told(_MONTH_IS_TAKEN)
-        elif received.casefold() in RESERVED:
+        if received.casefold() in RESERVED:
             column = column.told(f"The tables use the name {received} themselves.")
         found.append(column)
     flag = find_flag(looked, found, churned)

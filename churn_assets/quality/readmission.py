@@ -112,7 +112,8 @@ def amendments_of(sheet: pl.DataFrame, rows: pl.DataFrame, nth: pl.DataFrame, by
     if (bad := sheet.filter(numbers.is_null() | ~numbers.is_in(rows.get_column("_row").implode()))).height:
         shown = ", ".join(str(v) for v in bad.get_column("_row").head(5))
         raise QualityError(
-            f"expected rows that are in quarantine, found {SHEET['_row']} {shown}. Export the quarantine again and mend that file."
+            f"expected rows that are in quarantine, found {SHEET['_row']} {shown}. Export the quarantine again and "
+            "mend that file."
         )
     if twice := sorted(set(numbers.filter(numbers.is_duplicated()))):
         raise QualityError(f"expected each row once, found {SHEET['_row']} {twice[0]} twice.")

@@ -5,6 +5,7 @@ Each function returns the failures it found, with the columns of ``FAILURES``; `
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -50,8 +51,7 @@ def broken_columns(
     checks = {c.name: found for c in columns if (found := _checks(c))}
     if not checks or frame.is_empty():
         return pl.DataFrame(schema=FAILURES)
-    import pandera.polars as pa
-
+    pa = _pandera()
     schema = pa.DataFrameSchema({n: pa.Column(checks=c, nullable=True) for n, c in checks.items()})
     try:
         schema.validate(frame, lazy=True)
@@ -229,11 +229,23 @@ def _told(
     return pl.concat(found)
 
 
+def _pandera() -> Any:
+    """Pandera, without the settings for PySpark that importing it leaves in the environment.
+
+    They would bind a Spark driver to the loopback address, and make Arrow drop the offsets of times.
+    """
+    before = dict(os.environ)
+    import pandera.polars as pa
+
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    return pa
+
+
 def _checks(column: ColumnSpec) -> list[Any]:
     if not expected_of(column):
         return []
-    import pandera.polars as pa
-
+    pa = _pandera()
     checks: list[Any] = []
     if column.allowed is not None:
         checks.append(pa.Check.isin(column.allowed, error="allowed"))

@@ -173,7 +173,7 @@ def _times(values: Sequence[datetime | None]) -> pa.Array:
         return _texts([text(value) for value in values])
     if aware == {False}:
         return pa.array(values, LOCAL_TIME)
-    # Arrow itself drops offsets once PYARROW_IGNORE_TIMEZONE is set, which pandera does wherever PySpark is installed.
+    # Arrow itself drops offsets once PYARROW_IGNORE_TIMEZONE is set, as whoever uses PySpark does.
     moments = [None if value is None else (value - _EPOCH) // _MICROSECOND for value in values]
     return pa.array(moments, UTC_TIME)
 

@@ -12,6 +12,9 @@ from churn_assets.spec.base import SpecModel, Text
 RESERVED = ("month", "event_month", "part", "label", "months_observed")
 """Names that the tables of every pipeline use themselves."""
 
+BESIDE_KEY = (*RESERVED, "p_leave", "risk", "monthly_value", "expected_value", "rank", "on_list", "model_id")
+"""Names that stand beside the key in some table, so that the key can have none of them."""
+
 PLACE = ("_row", "_file", "_line", "_defect", "_text")
 """Columns that say of a received row where it came from: its number in the month's delivery, its file and line there,
 and, if it is no proper row at all, what is wrong with it and its text."""
@@ -145,6 +148,16 @@ class SchemaSpec(SpecModel):
     rules: list[RuleSpec] = Field([], description="Rules that several columns or months keep together.")
     expectations: ExpectationsSpec = ExpectationsSpec()
 
+    @field_validator("key")
+    @classmethod
+    def _free(cls, key: str) -> str:
+        if key in (*BESIDE_KEY, *PLACE):
+            raise ValueError(
+                f"the tables use the name {key} themselves. Name the key otherwise, and declare a column of that name "
+                f"with 'source: {key}'."
+            )
+        return key
+
     @field_validator("columns")
     @classmethod
     def _unique(cls, columns: list[ColumnSpec]) -> list[ColumnSpec]:
@@ -153,8 +166,8 @@ class SchemaSpec(SpecModel):
             raise ValueError(f"columns declared twice: {', '.join(twice)}.")
         if taken := sorted({n for c in columns if c.role != "ignored" for n in [c.name] if n in RESERVED}):
             raise ValueError(
-                f"the tables use the name {', '.join(taken)} themselves. Rename the column in the source, or give it "
-                "'role: ignored'."
+                f"the tables use the name {', '.join(taken)} themselves. Give the column another name here and its "
+                f"own as 'source: {taken[0]}'."
             )
         if len(flags := [c.name for c in columns if c.role == "churned"]) > 1:
             raise ValueError(f"expected at most one column with role churned, found {', '.join(flags)}.")

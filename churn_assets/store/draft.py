@@ -22,7 +22,6 @@ from churn_assets.errors import LakeError
 from churn_assets.processes import is_gone, process_identity
 from churn_assets.store.content import ContentHash
 
-MONTH = "month"
 ROW_GROUP = 131_072
 _OLDEST = pl.CompatLevel.oldest()
 
@@ -110,8 +109,8 @@ def write_draft(folder: Path, rows: pl.DataFrame | Iterable[pl.DataFrame]) -> Dr
 
 
 def storable(rows: pl.DataFrame) -> pl.DataFrame:
-    """``rows`` without their month, in types that Delta knows."""
-    return rows.drop(MONTH, strict=False).with_columns(
+    """``rows`` in types that Delta knows."""
+    return rows.with_columns(
         pl.col(pl.Categorical, pl.Enum, pl.Time, pl.Int128).cast(pl.String),
         pl.col(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64).cast(pl.Int64),
         cs.datetime(time_zone=None).dt.cast_time_unit("us"),

@@ -26,8 +26,9 @@ import pyarrow as pa
 
 from churn_assets.errors import LakeError, MissingMonth, MonthError
 from churn_assets.months import Month, Window
-from churn_assets.store.draft import MONTH, ROW_GROUP, Draft, write_draft
+from churn_assets.store.draft import ROW_GROUP, Draft, write_draft
 
+MONTH = "month"
 _MONTH_FIELD = pa.field(MONTH, pa.date32())
 
 
@@ -142,16 +143,19 @@ class Lake:
         return self.scan_record(record) if record.files else None
 
     def scan_record(self, record: MonthRecord) -> pl.LazyFrame:
-        """The rows that ``record`` stands for, also those of an earlier version.
+        """The rows that ``record`` stands for, also those of an earlier version, with their ``month`` as a date.
+
+        A column of that name that was delivered stays behind: ``pieces`` has it.
 
         Raises:
             LakeError: files that it names are gone.
         """
         scanned = pl.scan_parquet(self._files(record), hive_partitioning=False, glob=False)
-        return scanned.select(pl.lit(Month.parse(record.month).first_day).alias(MONTH), *_own(record))
+        own = [column for column in _own(record) if column.meta.output_name() != MONTH]
+        return scanned.select(pl.lit(Month.parse(record.month).first_day).alias(MONTH), *own)
 
     def pieces(self, record: MonthRecord) -> Iterator[pl.DataFrame]:
-        """The same rows, without their month, in pieces that need little memory.
+        """The same rows as they were written, in pieces that need little memory.
 
         Raises:
             LakeError: files that it names are gone.
@@ -207,12 +211,15 @@ class Lake:
     ) -> MonthRecord:
         """Makes ``rows`` the content of ``month``, all or nothing; no rows need a ``reason``.
 
+        A frame's column ``month`` is the table's own; a draft's is one that was delivered, and kept.
+
         Rows equal to those that stand there bring no new version of the table, just a new record.
 
         Raises:
             LakeError: the rows can't be stored.
         """
-        given = rows if isinstance(rows, Draft) else self.draft(pl.DataFrame() if rows is None else rows)
+        frame = pl.DataFrame() if rows is None else rows
+        given = frame if isinstance(frame, Draft) else self.draft(frame.drop(MONTH, strict=False))
         try:
             with self._alone(table, str(month)):
                 before = self.record(table, month)
@@ -377,7 +384,8 @@ def _places(own: pa.Schema, held: pa.Schema) -> dict[str, str]:
 
     Delta's names differ in more than capitals, and its columns have one type for good; a source's don't.
     """
-    known = {name.casefold(): (name, kind) for name, kind in zip(held.names, held.types, strict=True)}
+    known: dict[str, tuple[str, Any]] = {n.casefold(): (n, k) for n, k in zip(held.names, held.types, strict=True)}
+    known[MONTH] = (MONTH, None)
     places: dict[str, str] = {}
     for name, kind in zip(own.names, own.types, strict=True):
         other = f"{name}__{re.sub(r'[^a-z0-9]+', '_', str(kind))}"

@@ -13,6 +13,8 @@ from churn_assets_tests.installation import Installation, small_spec
 
 pytestmark = pytest.mark.e2e
 
+ASSETS = (*STAGES, "quarantined_data")
+
 
 def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, tmp_path: Path) -> None:
     import mlflow
@@ -24,13 +26,13 @@ def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, 
     with both.active():
         loaded = defs()
         keys = {spec.key.to_user_string() for spec in loaded.resolve_all_asset_specs()}
-        assert keys == {f"{p}/{s}" for p in ("churn", "broadband") for s in STAGES}
+        assert keys == {f"{p}/{s}" for p in ("churn", "broadband") for s in ASSETS}
         groups = {spec.group_name for spec in loaded.resolve_all_asset_specs()}
         assert groups == {"churn", "broadband"}
         assert {s.name for s in loaded.schedules or ()} == {"churn_monthly", "broadband_monthly"}
         assert {s.name for s in loaded.sensors or ()} == {"churn_corrections", "broadband_corrections"}
         job = loaded.resolve_job_def("broadband_month")
-        assert {k.to_user_string() for k in job.asset_layer.executable_asset_keys} == {f"broadband/{s}" for s in STAGES}
+        assert {k.to_user_string() for k in job.asset_layer.executable_asset_keys} == {f"broadband/{s}" for s in ASSETS}
     results = both.run(MONTHS[:3], name="broadband")
     assert all(r.success for r in results), [r.problems for r in results]
     assert {month: both.contents(month) for month in MONTHS} == before

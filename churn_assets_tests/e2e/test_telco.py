@@ -45,7 +45,7 @@ def test_the_eleven_blank_totals_are_zero_because_the_rule_says_so(telco: Instal
     lake = telco.pipeline("telco").lake
     record = lake.record("validated_data", MONTH)
     assert record is not None
-    assert record.facts["repairs"] == {"TotalCharges: missing -> 0": 11}
+    assert record.facts["repairs"] == {"TotalCharges": {"missing -> 0": 11}}
     assert record.rows == 7043
     never_billed = lake.scan_record(record).filter(pl.col("TotalCharges") == 0).collect()
     assert never_billed["tenure"].to_list() == [0] * 11

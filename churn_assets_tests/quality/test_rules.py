@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import date
 from typing import Any
 
@@ -209,3 +211,16 @@ def test_a_rule_that_fails_on_a_value_is_named() -> None:
     with pytest.raises(QualityError, match="rule cast: expected an expression that holds for any values"):
         validate(raw(["seven"]), rules)
     assert validate(raw(["7"]), rules).quarantined.is_empty()
+
+
+def test_checking_leaves_the_environment_as_it_was() -> None:
+    code = (
+        "import os; import polars as pl\n"
+        "from churn_assets.spec import ColumnSpec; from churn_assets.quality.rules import broken_columns\n"
+        "before = dict(os.environ)\n"
+        "frame = pl.DataFrame({'_at': [0], 'n': [1]})\n"
+        "broken_columns(frame, [ColumnSpec(name='n', type='integer', min=2)], {'n': frame['n']})\n"
+        "print(dict(os.environ) == before)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "True"

@@ -112,7 +112,7 @@ CONFLICTS: list[tuple[dict[str, Any], str, str]] = [
     ({"schema": schema({"name": "b", "type": "string", "unit": "$"})}, "schema.columns.4", "unit is for type integer"),
     ({"schema": schema({"name": "_line", "type": "string"})}, "schema.columns", "the name _line is taken"),
     ({"schema": {**schema(), "key_from": "row"}}, "schema.key_from", "needs label.kind same_row; found flag"),
-    ({"schema": {**schema(), "rules": [{"id": "r", "expression": "charge > 0"}] * 2}}, "schema.rules", "declared twice"),
+    ({"schema": {**schema(), "rules": [{"id": "r", "expression": "charge > 0"}] * 2}}, "schema.rules", "twice"),
     ({"schema": {**schema(), "expectations": {"volume": "halt"}}}, "schema.expectations.volume", "'off', 'warn' or"),
     ({"label": {"kind": "flag"}, "schema": schema(columns=COLUMNS[:3])}, "label.kind", "role churned, found none"),
     ({"label": {"kind": "same_row"}, "schema": schema(columns=COLUMNS[:3])}, "label.kind", "or use kind absence"),

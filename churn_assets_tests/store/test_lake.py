@@ -217,6 +217,15 @@ def test_a_month_has_just_the_columns_that_it_was_written_with(lake: Lake) -> No
     assert content_hash(held(lake, JAN)) == record.content
 
 
+@pytest.mark.parametrize("own", [pl.Series("month", ["May"]), pl.Series("month", [date(2023, 5, 1)])])
+def test_a_month_that_was_delivered_is_kept_beside_the_tables_own(lake: Lake, own: pl.Series) -> None:
+    delivered = rows(1).with_columns(own)
+    record = lake.write("raw_data", JAN, lake.draft(delivered), COMMIT)
+    (piece,) = lake.pieces(record)
+    assert piece.equals(delivered)
+    assert lake.scan_record(record).collect()["month"].to_list() == [JAN.first_day]
+
+
 def test_new_columns_are_missing_in_older_months(lake: Lake) -> None:
     lake.write("validated_data", JAN, rows(1), COMMIT)
     lake.write("validated_data", FEB, rows(2).with_columns(new=pl.lit(0.5)).drop("text"), COMMIT)

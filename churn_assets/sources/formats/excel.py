@@ -85,7 +85,12 @@ def _sheet(book: ExcelReader, place: str, given: FileFormat) -> tuple[str, pa.Re
     loaded = {name: _load(book, name, dtypes="string", skip_rows=0) for name in names}
     filled = [name for name, (grid, _) in loaded.items() if grid.num_rows]
     if len(filled) > 1:
-        raise refusal(place, "one sheet", ", ".join(map(repr, filled)), "Name the one with the data in source.sheet.")
+        raise refusal(
+            place,
+            "one sheet",
+            ", ".join(map(repr, filled)),
+            "Name the one with the data in source.sheet, or `churn new` with --sheet.",
+        )
     if not filled:
         raise refusal(
             place, "a sheet with a header", "nothing but empty sheets",
