@@ -25,6 +25,7 @@ TOLERATED = 0.02
 """Share of values that may not be what all others are, for the column to be taken for what the others are."""
 
 _UNITS = ("%", "EUR", "USD", "GBP", "CHF", "GB", "MB")
+_A_MONTH = re.compile(r"(?:19|20)[0-9]{2}[-/.]?(?:0[1-9]|1[0-2])")
 _TIMED = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
 _DAYS = ("date", "day", "since", "birth", "birthday", "dob", "signup", "joined", "start", "end")
 _TRUTH = ("yes", "no", "true", "false")
@@ -215,7 +216,10 @@ def _text(values: Values, name: str, missing: dict[str, Any]) -> Column:
     known = found.values.filter(pl.col("value").is_not_null()).sort("value")
     texts, rows = known["value"].to_list(), int(known["rows"].sum())
     given, remarks = dict(found.given), []
-    if len(texts) <= MOST_CATEGORIES and 2 * len(texts) <= rows and not any(_is_template(t) for t in texts):
+    if all(_A_MONTH.fullmatch(t) for t in texts):
+        given["role"] = "ignored"
+        remarks = ["Names a month, not what a customer is like, and the next month has another."]
+    elif 2 <= len(texts) <= MOST_CATEGORIES and 2 * len(texts) <= rows and not any(_is_template(t) for t in texts):
         given = {"type": "category", "allowed": texts, **{k: v for k, v in given.items() if k != "type"}}
         if len({t.casefold() for t in texts}) < len(texts):
             remarks = ["Some of these differ in capitals alone: keep one of them, and the others are read as it."]

@@ -54,7 +54,7 @@ def test_a_file_becomes_a_pipeline_that_runs_as_it_was_proposed(empty: Installat
             "complaints": {"type": "integer", "min": 0},
             "monthly_fee": {"type": "number", "unit": "EUR", "decimal": ",", "min": 0},
             "Since": {"type": "date", "format": "%d.%m.%Y"},
-            "month": {"type": "string", "role": "ignored"},
+            "month_received": {"type": "string", "source": "month", "role": "ignored"},
             "label_received": {"type": "category", "source": "label", "allowed": ["a", "b"]},
             "Status": {"type": "boolean", "role": "churned", "true": ["cancelled"], "false": ["active"]},
         },

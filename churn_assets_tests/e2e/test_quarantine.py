@@ -146,7 +146,7 @@ def test_what_was_mended_stays_with_its_row_when_the_month_is_delivered_again(sp
     ("arguments", "told"),
     [
         (("export", "--month", "2024-03"), "quarantined_data 2024-03: expected rows to export, found none"),
-        (("export", "--month", "2024-09"), "quarantined_data 2024-09: expected the month to be there"),
+        (("export", "--month", "2024-09"), "raw_data 2024-09: expected the month to be there"),
         (("readmit", "nowhere.csv", "--month", "2024-04"), "nowhere.csv"),
         (("show", "--month", "04/2024"), "expected a month as YYYY-MM"),
     ],

@@ -29,7 +29,9 @@ def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, 
         assert keys == {f"{p}/{s}" for p in ("churn", "broadband") for s in ASSETS}
         groups = {spec.group_name for spec in loaded.resolve_all_asset_specs()}
         assert groups == {"churn", "broadband"}
-        assert {s.name for s in loaded.schedules or ()} == {"churn_monthly", "broadband_monthly"}
+        assert {s.name for s in loaded.schedules or ()} == {
+            f"{p}_{what}" for p in ("churn", "broadband") for what in ("monthly", "freshness")
+        }
         assert {s.name for s in loaded.sensors or ()} == {"churn_corrections", "broadband_corrections"}
         job = loaded.resolve_job_def("broadband_month")
         assert {k.to_user_string() for k in job.asset_layer.executable_asset_keys} == {f"broadband/{s}" for s in ASSETS}
