@@ -6,9 +6,11 @@ import logging
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from dotenv import load_dotenv
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +41,7 @@ app.command()(new)
 def main() -> None:
     """Runs the command line; an expected error is one sentence and exit code 1."""
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    load_dotenv(Path(".env"))  # as `dagster dev` does
     try:
         app()
     except ChurnAssetsError as error:

@@ -21,6 +21,7 @@ from churn_assets.assets.tracking import tracking_resource
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
 from churn_assets.spec import PipelineSpec
+from churn_assets.spec.environment import names_environment
 
 
 class ChurnPipeline(PipelineSpec, dg.Component, dg.Model, dg.Resolvable):
@@ -36,8 +37,7 @@ class ChurnPipeline(PipelineSpec, dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        given: Any = context.resolve_value(model.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        return cls.model_validate(given)
+        return cls.model_validate(_resolved(context, model.model_dump(mode="json", by_alias=True, exclude_unset=True)))
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
@@ -55,6 +55,15 @@ class ChurnPipeline(PipelineSpec, dg.Component, dg.Model, dg.Resolvable):
     def pipeline(self, settings: Settings) -> Pipeline:
         """The pipeline at work in an installation."""
         return Pipeline(self, settings)
+
+
+def _resolved(context: dg.ResolutionContext, value: Any) -> Any:
+    """Templates filled in, but for what comes from the environment: that is looked up where it is used."""
+    if isinstance(value, dict):
+        return {key: _resolved(context, one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_resolved(context, one) for one in value]
+    return value if isinstance(value, str) and names_environment(value) else context.resolve_value(value)
 
 
 def build_definitions(pipeline: Pipeline) -> dg.Definitions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
 from importlib.machinery import ModuleSpec
@@ -56,10 +57,12 @@ def pipelines(settings: Settings) -> dict[str, Pipeline]:
 
 def _findings(settings: Settings, error: ComponentTreeException) -> SpecError:
     cause = error.__cause__
+    found = re.match(r"Error while loading component ([^\[:]+)", str(error))
+    place = settings.defs / found[1] / "defs.yaml" if found else settings.defs
     if not isinstance(cause, ValidationError):
-        return SpecError(f"{settings.defs}: expected pipelines that load, found: {cause or error}")
+        return SpecError(f"{place}: expected pipelines that load, found: {cause or error}")
     lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in cause.errors()]
-    return SpecError("\n  ".join([f"{settings.defs}: {len(lines)} finding(s)", *lines]))
+    return SpecError("\n  ".join([f"{place}: {len(lines)} finding(s)", *lines]))
 
 
 def _module(folder: Path) -> ModuleType:

@@ -12,7 +12,8 @@ import dagster as dg
 import pytest
 
 from churn_assets.definitions import defs
-from churn_assets.months import STAGES
+from churn_assets.errors import SpecError
+from churn_assets.months import STAGES, Month
 from churn_assets_tests.installation import ROOT, Installation, small_spec
 
 
@@ -84,11 +85,19 @@ def test_a_wrong_specification_names_every_finding_with_its_line_and_the_nearest
         assert expected in told.stdout, told.stdout
 
 
-def test_the_component_can_be_given_values_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHURN_TEST_DROP", "incoming/{month}.csv")
-    spec = small_spec(source={"type": "file", "path": "{{ env.CHURN_TEST_DROP }}"})
+def test_a_value_of_the_environment_is_looked_up_where_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_spec(source={"type": "sql", "url": "{{ env.CHURN_TEST_DB }}", "query": "select :month_start"})
     made = Installation.create(tmp_path / "home", churn=spec)
-    assert made.pipeline().spec.source.path == "incoming/{month}.csv"  # type: ignore[union-attr]
+    pipeline = made.pipeline()
+    monkeypatch.delenv("CHURN_TEST_DB", raising=False)
+    with pytest.raises(SpecError, match="churn: source: expected the environment variable CHURN_TEST_DB"):
+        _ = pipeline.source
+    (tmp_path / "secret.db").touch()
+    monkeypatch.setenv("CHURN_TEST_DB", f"sqlite:///{tmp_path}/secret.db")
+    assert pipeline.source.read(Month.parse("2024-01")).batches.read_all().num_rows == 1
+    assert "secret" not in pipeline.spec.model_dump_json()
 
 
 def test_a_pipeline_without_a_name_takes_its_folders_name(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from churn_assets.months import Month
 from churn_assets.spec import PipelineSpec
+from churn_assets.spec.environment import with_environment
 from churn_assets.spec.source import SourceSpec
 
 
@@ -54,8 +55,12 @@ class Source(Protocol):
 
 
 def open_source(spec: PipelineSpec, data: Path) -> Source:
-    """The source that a pipeline's specification names; relative paths start at ``data``."""
-    return _open(spec.source, spec, data, spec.name)
+    """The source that a pipeline's specification names; relative paths start at ``data``.
+
+    Raises:
+        SpecError: an environment variable that it names isn't set.
+    """
+    return _open(with_environment(spec.source, f"{spec.name}: source"), spec, data, spec.name)
 
 
 def _open(given: SourceSpec, spec: PipelineSpec, data: Path, name: str) -> Source:

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from churn_assets.errors import SpecError
+from churn_assets.spec.environment import with_environment
+from churn_assets.spec.source import HttpSourceSpec
+
+URL = "https://api.example.com/customers?month={month}"
+
+
+@pytest.mark.parametrize("written", ["{{ env.TOKEN }}", "{{env.TOKEN}}", "{{ env('TOKEN') }}", '{{ env("TOKEN") }}'])
+def test_a_name_is_replaced_wherever_it_stands(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cret")
+    given = HttpSourceSpec(type="http", url=URL, token=written, headers={"X-Key": f"key {written}"})
+    found = with_environment(given, "source")
+    assert (found.token, found.headers, found.url) == ("s3cret", {"X-Key": "key s3cret"}, URL)
+
+
+def test_what_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    with pytest.raises(SpecError, match="mine: source: expected the environment variable KEY, TOKEN"):
+        with_environment(
+            HttpSourceSpec(type="http", url=URL, token="{{ env.TOKEN }}", headers={"X": "{{ env.KEY }}"}),
+            "mine: source",
+        )
