@@ -32,8 +32,8 @@ demo: $(STAMP)  ## Run 24 simulated months through Dagster and sum them up
 dev: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/dagster dev -h 127.0.0.1
 
-test: $(STAMP)  ## Run all tests
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## Run all tests, on all cores
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)  ## Lint and check types
 	@$(BIN)/ruff check .
