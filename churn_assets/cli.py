@@ -14,6 +14,7 @@ from dotenv import load_dotenv
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli_features import features
 from churn_assets.cli_intake import incoming
 from churn_assets.cli_intake import quarantine as quarantine_app
 from churn_assets.cli_new import new
@@ -34,6 +35,7 @@ SYMBOLS = {"present": "[green]●[/]", "empty": "[dim]○[/]", "stale": "[yellow
 
 
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(features, name="features")
 app.command()(incoming)
 app.command()(new)
 
@@ -143,8 +145,8 @@ def customer(
     if features is None:
         served = found.online.served()
         place = f"{served[1]:,} customers of {served[0]} are served" if served else "no month is served yet"
-        raise ChurnAssetsError(f"{customer_id}: expected a customer of {found.online.path}, found none; {place}.")
-    console.print_json(data=features)
+        raise ChurnAssetsError(f"{customer_id}: expected a customer of {found.online.place}, found none; {place}.")
+    console.print_json(data=features, default=str)
 
 
 @app.command()

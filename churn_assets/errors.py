@@ -6,7 +6,10 @@
     ├── SourceError      raw data could not be read           (also an OSError)
     ├── MissingMonth     a window's month isn't in the lake   (also a LookupError)
     ├── LakeError        a table in the lake can't be used    (also a RuntimeError)
+    ├── OnlineStoreError the online store can't be used       (also a RuntimeError)
     ├── QualityError     data breaks the rules it must keep   (also a ValueError)
+    ├── FeatureError     a function of features failed        (also a RuntimeError)
+    ├── EngineError      a cluster can't be used              (also a RuntimeError)
     ├── LearningError    a model can't be trained or applied  (also a RuntimeError)
     └── SettingsError    the installation is set up wrongly   (also a ValueError)
 
@@ -38,8 +41,20 @@ class LakeError(ChurnAssetsError, RuntimeError):
     """A table in the lake is damaged, or was asked for something that it doesn't hold."""
 
 
+class OnlineStoreError(ChurnAssetsError, RuntimeError):
+    """The online store can't be reached or used, or can't take the rows it was given."""
+
+
 class QualityError(ChurnAssetsError, ValueError):
     """Data breaks the rules that it must keep for the work to go on."""
+
+
+class FeatureError(ChurnAssetsError, RuntimeError):
+    """A function that computes features failed, or gave something else than it was declared to give."""
+
+
+class EngineError(ChurnAssetsError, RuntimeError):
+    """The engine that a pipeline declares isn't installed, can't be reached, or failed."""
 
 
 class LearningError(ChurnAssetsError, RuntimeError):

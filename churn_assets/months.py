@@ -15,9 +15,9 @@ For month m, with label horizon h:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from functools import total_ordering
 from typing import Literal, overload
 
@@ -153,10 +153,11 @@ class Calendar:
         start: the pipeline's first month; no window reaches behind it.
         end: its last month, or None while it goes on.
         horizon: months h after a snapshot in which leaving counts; 0 where a label stands in its own month's row.
-        lookback: months k that features look back.
+        lookback: months k that features look back, to know who is active included.
         training_months: how many months of snapshots a model trains on at the most.
         split: ``holdout`` divides customers even where history would allow an out-of-time split.
         history: how many earlier months the rules compare a row with.
+        lag_days: days after a month's end until its data is complete.
     """
 
     start: Month
@@ -166,6 +167,7 @@ class Calendar:
     training_months: int = 12
     split: Literal["out_of_time", "holdout"] = "out_of_time"
     history: int = 0
+    lag_days: int = 2
 
     def check(self, month: Month) -> Month:
         """``month`` itself, if the pipeline has it.
@@ -177,6 +179,19 @@ class Calendar:
             last = f" to {self.end}" if self.end else " on"
             raise MonthError(f"expected a month from {self.start}{last}, found {month}.")
         return month
+
+    def available_from(self, month: Month) -> datetime:
+        """The moment, a midnight of UTC, at which the data of ``month`` is complete, and its features may be used."""
+        return datetime.combine((month + 1).first_day, time.min, UTC) + timedelta(days=self.lag_days)
+
+    def complete_at(self, moment: datetime) -> Month:
+        """The newest month whose data is complete at ``moment``, whether or not the pipeline has that month."""
+        return Month.of((moment.astimezone(UTC) - timedelta(days=self.lag_days)).date()) - 1
+
+    def so_far(self, reader: str, table: str, made: Iterable[Month]) -> Window:
+        """Every month of ``table`` from the start to the newest one that was ``made``: none of them may be missing."""
+        last = max((m for m in made if self.end is None or m <= self.end), default=self.start - 1)
+        return Window(reader, last, table, month_range(self.start, last))
 
     def trailing(self, month: Month, back: int) -> tuple[Month, ...]:
         """``month`` and the ``back`` months before it, as far as the pipeline reaches."""
@@ -240,7 +255,11 @@ class Calendar:
             "raw_data": {"raw_data": before},
             "validated_data": {"raw_data": (month,), "validated_data": earlier},
             "features": {"validated_data": self.trailing(month, self.lookback)},
-            "feature_store": {"features": (month,)},
+            "feature_store": {
+                "features": tuple(sorted({month, *before, *((matured,) if matured else ())})),
+                "validated_data": matured_labels,
+                "quarantined_data": matured_labels,
+            },
             "versioned_dataset": dataset,
             "model": {"versioned_dataset": (month,), "promotions": before, **dataset},
             "predictions": {

@@ -10,9 +10,12 @@ from churn_assets.months import Calendar, Month, Window
 from churn_assets.settings import Settings
 from churn_assets.sources import Source, open_source
 from churn_assets.spec import PipelineSpec
+from churn_assets.spec.environment import with_environment
+from churn_assets.spec.expressions import dtype_of
 from churn_assets.store.lake import Lake, MonthRecord
 from churn_assets.store.models import ModelShelf
-from churn_assets.store.online import OnlineStore
+from churn_assets.store.offline import OfflineStore
+from churn_assets.store.online import OnlineStore, open_online_store
 
 AMENDMENTS = "amendments"
 """The table of what people have mended: months that nobody mended are not in it, and needn't be."""
@@ -53,7 +56,13 @@ class Pipeline:
 
     @cached_property
     def online(self) -> OnlineStore:
-        return OnlineStore(self.settings.online(self.name))
+        given = with_environment(self.spec.online, f"{self.name}: online")
+        return open_online_store(given, self.name, self.settings.online(self.name))
+
+    @cached_property
+    def offline(self) -> OfflineStore:
+        types = {name: dtype_of(kind) for name, kind in self.spec.feature_types.items()}
+        return OfflineStore(self.lake, self.calendar, self.key, types)
 
     @property
     def exports(self) -> Path:

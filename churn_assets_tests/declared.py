@@ -28,7 +28,7 @@ def document(**changes: Any) -> dict[str, Any]:
         ],
         "training": {"months": 6},
         "candidates": [{"name": "baseline", "kind": "logistic"}],
-        "value": {"monthly_value": "charge"},
+        "value": {"monthly_value": 20},
         **changes,
     }
 

@@ -79,7 +79,7 @@ def test_a_wrong_specification_names_every_finding_with_its_line_and_the_nearest
     for expected in (
         "months.lag_dais", "Did you mean 'lag_days'?",
         "Did you mean 'lag'?",
-        "no attribute is called 'monthly_charges'. Did you mean 'monthly_charge'?",
+        "no feature is called 'monthly_charges'. Did you mean 'monthly_charge'?",
         "defs.yaml:",
     ):  # fmt: skip
         assert expected in told.stdout, told.stdout

@@ -1,5 +1,5 @@
 import contextlib
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -172,7 +172,7 @@ def test_the_end_of_a_pipeline_changes_no_window(calendar: Calendar, age: int) -
 @everything
 @given(calendars, ages)
 def test_labels_are_read_from_valid_and_quarantined_rows_alike(calendar: Calendar, age: int) -> None:
-    for stage in ("versioned_dataset", "model", "monitoring"):
+    for stage in ("feature_store", "versioned_dataset", "model", "monitoring"):
         month = calendar.start + age
         valid = calendar.window(stage, month, "validated_data").months
         assert valid == calendar.window(stage, month, "quarantined_data").months
@@ -192,6 +192,18 @@ def test_features_look_back_and_nothing_looks_ahead() -> None:
     watched = {w.table: w.months for w in calendar.windows("monitoring", Month(2024, 4))}
     assert watched["predictions"] == (Month(2024, 3), Month(2024, 4))
     assert watched["validated_data"] == (Month(2024, 4),)
+
+
+def test_the_catalogue_compares_with_the_month_before_and_judges_the_newest_mature_one() -> None:
+    month = Month(2024, 6)
+    read = {w.table: w.months for w in Calendar(Month(2024, 1), horizon=3).windows("feature_store", month)}
+    assert read["features"] == (month - 3, month - 1, month)
+    assert read["validated_data"] == read["quarantined_data"] == month_range(month - 2, month)
+    first = {w.table: w.months for w in Calendar(month).windows("feature_store", month)}
+    assert first == {"features": (month,)}
+    own_row = {w.table: w.months for w in Calendar(Month(2024, 1), horizon=0).windows("feature_store", month)}
+    assert own_row["features"] == (month - 1, month)
+    assert own_row["validated_data"] == (month,)
 
 
 def test_a_label_in_its_own_row_is_mature_at_once() -> None:
@@ -219,3 +231,26 @@ def test_a_month_outside_the_pipeline_is_refused_with_its_range() -> None:
 def test_a_window_is_read_in_order() -> None:
     window = Window("features", Month(2024, 2), "validated_data", (Month(2024, 1), Month(2024, 2)))
     assert list(window) == [Month(2024, 1), Month(2024, 2)]
+
+
+@everything
+@given(months, st.integers(0, 27))
+def test_a_month_is_complete_from_a_moment_on_and_not_a_microsecond_before(month: Month, lag: int) -> None:
+    calendar = Calendar(Month(1900, 1), lag_days=lag)
+    moment = calendar.available_from(month)
+    assert calendar.complete_at(moment) == month
+    assert calendar.complete_at(moment - timedelta(microseconds=1)) == month - 1
+
+
+def test_the_days_until_data_is_complete_are_counted_from_the_months_end() -> None:
+    calendar = Calendar(Month(2024, 1), lag_days=3)
+    assert calendar.available_from(Month(2024, 12)) == datetime(2025, 1, 4, tzinfo=UTC)
+    assert calendar.complete_at(datetime.fromisoformat("2025-01-04T00:59+01:00")) == Month(2024, 11)
+
+
+def test_the_months_so_far_reach_from_the_start_to_the_newest_that_was_made() -> None:
+    jan, feb, mar, apr = (Month(2024, n) for n in (1, 2, 3, 4))
+    assert list(Calendar(feb).so_far("reader", "features", [jan, apr])) == [feb, mar, apr]
+    assert list(Calendar(feb, mar).so_far("reader", "features", [jan, apr, mar])) == [feb, mar]
+    assert not list(Calendar(feb).so_far("reader", "features", [jan]))
+    assert not list(Calendar(feb).so_far("reader", "features", []))

@@ -9,6 +9,7 @@ from html import escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 190, 58, 34, 26
 _INK, _MARK, _ALERT, _BAND = "#4a4f57", "#2f6fde", "#d9480f", "#cfe0fb"
+_PAIR = "#b6bcc6", _MARK
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,26 @@ def bar_chart(title: str, names: Sequence[str], values: Sequence[float]) -> Char
             f'<rect x="198" y="{y + 2}" width="{max(1, 280 * value / longest):.1f}" height="15" fill="{_MARK}"/>'
         )
         parts.append(_text(204 + 280 * value / longest, y + 14, _short(value), "start"))
+    return _chart(title, parts, height)
+
+
+def pair_chart(
+    title: str, names: Sequence[str], before: Sequence[float], now: Sequence[float], legend: tuple[str, str]
+) -> Chart:
+    """Two shares a name, as bars; ``legend`` says which is which."""
+    height = TOP + 30 * len(names) + 34
+    longest = max([*before, *now], default=0) or 1
+    parts = []
+    for i, (name, *values) in enumerate(zip(names, before, now, strict=True)):
+        y = TOP + 30 * i + 22
+        parts.append(_text(190, y + 16, name if len(name) < 32 else name[:30] + "…", "end"))
+        for j, (value, colour) in enumerate(zip(values, _PAIR, strict=True)):
+            width = 280 * value / longest
+            parts.append(f'<rect x="198" y="{y + 12 * j}" width="{max(1, width):.1f}" height="11" fill="{colour}"/>')
+            parts.append(_text(204 + width, y + 12 * j + 9, f"{value:.1%}", "start", 10))
+    for j, (name, colour) in enumerate(zip(legend, _PAIR, strict=True)):
+        parts.append(f'<rect x="{198 + 90 * j}" y="{TOP}" width="10" height="10" fill="{colour}"/>')
+        parts.append(_text(213 + 90 * j, TOP + 9, name, "start"))
     return _chart(title, parts, height)
 
 

@@ -1,7 +1,7 @@
 """Freshness: whether the months that are due by now were delivered. What is late decides no data, just a warning."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -39,7 +39,7 @@ def judge(pipeline: Pipeline, today: date) -> Check:
 
 def due(pipeline: Pipeline, month: Month) -> date:
     """The day on which a month's data is complete."""
-    return (month + 1).first_day + timedelta(days=pipeline.spec.months.lag_days)
+    return pipeline.calendar.available_from(month).date()
 
 
 def freshness_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:

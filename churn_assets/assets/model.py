@@ -12,11 +12,13 @@ from churn_assets.assets.stage import Also, Check, CheckPlan, Made, Stage, Work
 from churn_assets.assets.tracking import TrainingLog
 from churn_assets.errors import ChurnAssetsError, LakeError, LearningError
 from churn_assets.learning.dataset import Dataset
+from churn_assets.learning.distributed import fitting
 from churn_assets.learning.evaluation import Evaluation, Interval, auc_difference, evaluate
 from churn_assets.learning.promotion import PromotionDecision, decide, undecided
 from churn_assets.learning.reference import reference_of
 from churn_assets.learning.training import Training, dump, load, train
 from churn_assets.store.content import json_hash
+from churn_assets.store.datasets import DatasetVersion
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class _Trained:
 
     training: Training
     model_id: str
-    dataset_id: str
+    dataset: DatasetVersion
     rows: pl.DataFrame
     evaluations: Mapping[str, Evaluation]
     against: Evaluation | None
@@ -54,7 +56,7 @@ def _make(work: Work) -> Made:
     return Made(
         rows=_scores(trained),
         checks=_checks(work, trained, decision),
-        facts={"model_id": trained.model_id, "challenger": trained.training.challenger, "dataset": trained.dataset_id,
+        facts={"model_id": trained.model_id, "challenger": trained.training.challenger, "dataset": trained.dataset.id,
                "outcome": decision.outcome},
         metadata=_shown(trained, decision),
         also={"promotions": Also(_promotion(decision), facts={"champion": decision.champion})},
@@ -77,14 +79,16 @@ def _nothing(champion: str | None, reason: str) -> Made:
 def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
     spec = work.pipeline.spec
     dataset = Dataset(work.pipeline.lake, spec, work.month, reader="model")
-    if (now := dataset.version().id) != dataset_id:
+    version = dataset.version()
+    if version.id != dataset_id:
         raise LakeError(
-            f"model {work.month}: expected the dataset {dataset_id}, found its tables changed to {now} since. "
+            f"model {work.month}: expected the dataset {dataset_id}, found its tables changed to {version.id} since. "
             f"Run versioned_dataset {work.month} again first."
         )
     rows = dataset.rows().rename({work.pipeline.key: "customer_id"})
     work.log.info(f"Training {', '.join(c.name for c in spec.candidates)} on {len(rows):,} rows.")
-    training = train(rows, spec.feature_names, spec.candidates, spec.training.seed)
+    with fitting(dataset) as fit_on:
+        training = train(rows, spec.feature_names, spec.candidates, spec.training.seed, fit_on)
     recipe = {"dataset": dataset_id, "candidates": [c.model_dump(mode="json") for c in spec.candidates],
               "seed": spec.training.seed, "code": work.code}  # fmt: skip
     model_id = f"{work.month}-{training.challenger}-{json_hash(recipe)[:8]}"
@@ -102,7 +106,7 @@ def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
         except (ChurnAssetsError, OSError) as error:
             problem = f"The champion {champion} can't be compared: {error}"
     provisional = dataset.split.kind != spec.training.split
-    return _Trained(training, model_id, dataset_id, rows, evaluations, against, difference, problem, provisional)
+    return _Trained(training, model_id, version, rows, evaluations, against, difference, problem, provisional)
 
 
 def _scores(trained: _Trained) -> pl.DataFrame:
@@ -189,9 +193,10 @@ def _keep(work: Work, trained: _Trained, decision: PromotionDecision) -> dict[st
         dump(model),
         {
             "model_id": trained.model_id,
-            "dataset": trained.dataset_id,
+            "dataset": trained.dataset.id,
             "month": str(work.month),
             "validation": trained.challenger.as_dict(),
+            "importance": model.importance(),
             "reference": _reference(work, taught),
         },
     )
@@ -200,7 +205,7 @@ def _keep(work: Work, trained: _Trained, decision: PromotionDecision) -> dict[st
         TrainingLog(
             month=work.month,
             model_id=trained.model_id,
-            dataset_id=trained.dataset_id,
+            dataset_id=trained.dataset.id,
             params=_params(work, trained),
             metrics=_metrics(trained),
             model=model,
@@ -224,10 +229,10 @@ def _reference(work: Work, taught: pl.DataFrame) -> dict[str, Any]:
 
 
 def _params(work: Work, trained: _Trained) -> dict[str, Any]:
-    counts = trained.rows.group_by("part").len().sort("part").iter_rows()
+    counts = trained.dataset.parts.group_by("part").agg(pl.col("rows").sum()).sort("part").iter_rows()
     return {
         "month": str(work.month),
-        "dataset_version": trained.dataset_id,
+        "dataset_version": trained.dataset.id,
         "challenger": trained.training.challenger,
         "features": len(work.pipeline.spec.feature_names),
         **{f"rows_{part}": rows for part, rows in counts},
@@ -255,8 +260,8 @@ STAGE = Stage(
         CheckPlan("calibrated", "The challenger's probabilities are calibrated on the validation rows."),
         CheckPlan("champion_stands", "There is a model that may score customers, once history is long enough."),
     ),
-    sections=("candidates", "training", "gates", "features"),
-    modules=("learning",),
+    sections=("candidates", "training", "gates", "features", "engine.kind", "engine.workers", "engine.driver_rows"),
+    modules=("learning", "engines"),
     make=_make,
     intact=lambda pipeline, record: record.status == "empty" or pipeline.models.has(str(record.facts["model_id"])),
     tracked=True,

@@ -113,7 +113,7 @@ STAGE = Stage(
         CheckPlan("features_stable", "No feature has moved far from the champion's training data."),
         CheckPlan("realised_quality", "Past predictions turned out no worse than the floor."),
     ),
-    sections=("label", "gates", "features"),
+    sections=("label", "events", "gates", "features"),
     modules=("monitoring", "learning/reference.py", "learning/evaluation.py"),
     make=_make,
 )

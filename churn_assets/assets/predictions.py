@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
+from churn_assets.features.lineage import of_predictions
 from churn_assets.learning.explanation import reasons
 from churn_assets.learning.training import load
 from churn_assets.pipeline import Pipeline
@@ -44,6 +45,7 @@ def _make(work: Work) -> Made:
             "mean P(leave)": figures["mean_p_leave"],
             "top of the list": rows.head(10).select(pipeline.key, "p_leave", "expected_value", "reason_1", "reason_2"),
         },
+        lineage=of_predictions(pipeline.spec, model.features),
         effect=lambda: _export(rows, pipeline.exports / str(work.month)),
     )
 
@@ -106,5 +108,15 @@ STAGE = Stage(
     sections=("value", "features"),
     modules=("retention", "learning/explanation.py", "learning/training.py"),
     make=_make,
+    about={
+        "p_leave": "Probability that the customer leaves within the horizon, by the champion.",
+        "risk": "The probability in words.",
+        "monthly_value": "What the customer pays a month.",
+        "expected_value": "What a contact is expected to bring, its cost taken off.",
+        "rank": "1 is the most valuable contact.",
+        "on_list": "Whether the budget reaches the customer.",
+        **{f"reason_{k}": "A feature that raises the probability, with its value." for k in (1, 2, 3)},
+        "model_id": "The champion that scored the customer.",
+    },
     intact=_exports_are_there,
 )

@@ -136,8 +136,14 @@ STAGE = Stage(
     after=(),
     checks=(
         CheckPlan("columns_present", "Every column that the schema declares was delivered."),
-        CheckPlan("columns_as_before", "Columns and their types are those of the month before.", expectation="columns"),
-        CheckPlan("delivered_once", "No other month has the very same rows.", expectation="duplicate"),
+        CheckPlan(
+            "columns_as_before",
+            "Columns and their types are those of the month before.",
+            expectation="schema_.expectations.columns",
+        ),
+        CheckPlan(
+            "delivered_once", "No other month has the very same rows.", expectation="schema_.expectations.duplicate"
+        ),
         CheckPlan("reading_certain", "Encoding and the like were declared or proven, not guessed."),
     ),
     sections=("source",),

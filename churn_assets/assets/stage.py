@@ -6,7 +6,7 @@ twice) come before the month's record, and the record, replaced in one step, is 
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, reduce
@@ -16,19 +16,23 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+import polars.selectors as cs
+from pydantic_core import to_jsonable_python
 
 from churn_assets.assets.charts import Chart
 from churn_assets.errors import ChurnAssetsError
+from churn_assets.features.lineage import Lineage
 from churn_assets.launcher import PROCESS_TAG
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.processes import process_identity
 from churn_assets.settings import PACKAGE
 from churn_assets.spec import PipelineSpec, Severity
+from churn_assets.spec.base import SpecModel
 from churn_assets.staleness import SkipDecision, decide_skip, fingerprint
 from churn_assets.store.content import json_hash
 from churn_assets.store.draft import Draft
-from churn_assets.store.lake import Commit, MonthRecord
+from churn_assets.store.lake import MONTH, Commit, MonthRecord
 
 Listener = Callable[[str, Month, str], None]
 LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -36,6 +40,9 @@ LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 FORCE_TAG = "churn/force"
 PREVIEW_ROWS = 5
+NAMED = 6
+"""Columns that a description names one by one."""
+
 _SIGNED: set[str] = set()
 
 
@@ -54,8 +61,8 @@ class Check:
 class CheckPlan:
     """A check that a stage promises to make. A blocking one keeps a bad month out of the lake.
 
-    ``expectation`` names the pipeline's own setting (``schema.expectations``) that decides whether it blocks, warns or
-    isn't made at all.
+    ``expectation`` names the pipeline's own setting, as a dotted path into the specification, that decides whether it
+    blocks, warns or isn't made at all.
     """
 
     name: str
@@ -66,7 +73,7 @@ class CheckPlan:
     def severity(self, spec: PipelineSpec) -> Severity:
         """What a failure does in a pipeline."""
         if self.expectation:
-            chosen: Severity = getattr(spec.schema_.expectations, self.expectation)
+            chosen: Severity = reduce(getattr, self.expectation.split("."), spec)  # type: ignore[arg-type, assignment]
             return chosen
         return "stop" if self.blocking else "warn"
 
@@ -89,6 +96,7 @@ class Made:
         rows: the month's content, or a draft of it; None, with a ``reason``, if there is none.
         facts: remembered in the month's record (JSON).
         metadata: shown in the UI beside what every stage shows.
+        lineage: what its columns are made of.
         also: further tables written with the month, by name.
         effect: done once all checks that block have passed, before the month is recorded; it may be done twice.
     """
@@ -98,6 +106,7 @@ class Made:
     checks: tuple[Check, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=dict)
     also: Mapping[str, Also] = field(default_factory=dict)
     effect: Callable[[], Mapping[str, Any] | None] | None = None
 
@@ -137,8 +146,12 @@ class Stage:
     Attributes:
         sections: parts of the specification that its result depends on, as dotted paths.
         modules: files and folders of this package that its result depends on, besides its own in ``assets``.
+        sources: files outside this package that its result depends on: functions of people's own.
         inputs: what it reads, if that is more than its windows in the lake; None where only reading can tell.
         beside: further tables that it makes in the same step.
+        about: descriptions of its columns, by name, beyond what the specification says.
+        shows: metadata that its rows tell by themselves, also of a month that is skipped.
+        repeats_words: whether its result repeats what the specification says for people, descriptions and owners.
         intact: whether what a month's effect left outside the lake is still there, if it has one.
     """
 
@@ -150,17 +163,29 @@ class Stage:
     sections: tuple[str, ...]
     modules: tuple[str, ...]
     make: Callable[[Work], Made]
+    sources: Callable[[PipelineSpec], Sequence[Path]] = lambda spec: ()
     inputs: Callable[[Pipeline, Month], dict[str, str | None]] | None = None
     beside: tuple[Beside, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    shows: Callable[[Pipeline, Month, pl.DataFrame], Mapping[str, Any]] | None = None
     intact: Callable[[Pipeline, MonthRecord], bool] = lambda pipeline, record: True
     tracked: bool = False
+    repeats_words: bool = False
 
     def code(self, pipeline: Pipeline) -> str:
         """A hash of the code and the parts of the specification that the stage's result depends on."""
-        whole = pipeline.spec.model_dump(mode="json")
-        spec = {path: reduce(lambda part, name: part[name], path.split("."), whole) for path in self.sections}
-        modules = (f"assets/{self.name}.py", *self.modules)
+        spec = {path: self._meaning(reduce(getattr, path.split("."), pipeline.spec)) for path in self.sections}
+        modules = (f"assets/{self.name}.py", *self.modules, *map(str, self.sources(pipeline.spec)))
         return json_hash({"spec": spec, "modules": [_source_hash(m) for m in modules]})[:12]
+
+    def _meaning(self, section: Any) -> Any:
+        """A part of the specification, as far as the stage's result depends on it."""
+        if isinstance(section, SpecModel):
+            words = () if self.repeats_words else ("description", "owner")
+            return {n: self._meaning(getattr(section, n)) for n in type(section).model_fields if n not in words}
+        if isinstance(section, list):
+            return [self._meaning(one) for one in section]
+        return to_jsonable_python(section)
 
     def read(self, pipeline: Pipeline, month: Month) -> dict[str, str | None]:
         """What the stage would read now: name -> content."""
@@ -313,7 +338,7 @@ def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None
     }
     kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame | Chart)}}
             for c in made.checks]  # fmt: skip
-    facts = {**made.facts, "checks": kept}
+    facts = {**made.facts, "checks": kept, "lineage": made.lineage}
     records[stage.name] = lake.write(stage.name, work.month, made.rows, commit, reason=made.reason, facts=facts)
     return records
 
@@ -326,11 +351,16 @@ def _result(
     stage: Stage, work: Work, record: MonthRecord, checks: tuple[Check, ...], skip: SkipDecision,
     metadata: Mapping[str, Any], begun: float, rows: pl.DataFrame | Draft | None = None,
 ) -> dg.MaterializeResult[Any]:  # fmt: skip
+    sample = rows.head if isinstance(rows, Draft) else rows
+    shows = stage.shows if record.table == stage.name else None
+    if sample is None and record.files:
+        sample = _stands(work.pipeline, record, None if shows else PREVIEW_ROWS)
+    told = shows(work.pipeline, work.month, sample) if shows and sample is not None else {}
     shown: dict[str, Any] = {
         "dagster/row_count": record.rows,
         "outcome": "skipped" if skip.skip else record.status,
         "why": skip.reason,
-        **{name: _shown(value) for name, value in metadata.items()},
+        **{name: _shown(value) for name, value in {**told, **metadata}.items()},
         "seconds": round(time.perf_counter() - begun, 3),
         "table version": record.version,
         "content": record.content,
@@ -339,9 +369,11 @@ def _result(
         shown["reason"] = record.reason
     if record.inputs:
         shown["read from"] = dg.MetadataValue.json(dict(record.inputs))
-    sample = rows.head if isinstance(rows, Draft) else rows
     if sample is not None and len(sample):
-        shown["dagster/column_schema"] = _column_schema(work.pipeline, sample)
+        lineage = record.facts.get("lineage", {})
+        shown["dagster/column_schema"] = _column_schema(work.pipeline, stage, lineage, sample.schema)
+        if lineage:
+            shown["dagster/column_lineage"] = _column_lineage(work.pipeline, lineage)
         shown["preview"] = _shown(sample.head(PREVIEW_ROWS))
     return dg.MaterializeResult(
         asset_key=dg.AssetKey([work.pipeline.name, record.table]),
@@ -349,6 +381,12 @@ def _result(
         data_version=dg.DataVersion(record.content),
         check_results=_check_results(stage, work, checks),
     )
+
+
+def _stands(pipeline: Pipeline, record: MonthRecord, rows: int | None) -> pl.DataFrame:
+    """The first rows that a record stands for; all of them if no number is given."""
+    scanned = pipeline.lake.scan_record(record).drop(MONTH)
+    return (scanned if rows is None else scanned.head(rows)).collect()
 
 
 def _check_results(stage: Stage, work: Work, checks: Iterable[Check]) -> list[dg.AssetCheckResult]:
@@ -374,7 +412,7 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Chart):
         return dg.MetadataValue.md(value.markdown)
     if isinstance(value, pl.DataFrame):
-        return dg.MetadataValue.md(markdown_table(value))
+        return _table(value)
     if isinstance(value, Path):
         return dg.MetadataValue.path(str(value))
     if isinstance(value, dict | list):
@@ -382,19 +420,40 @@ def _shown(value: Any) -> Any:
     return round(value, 5) if isinstance(value, float) else value
 
 
-def _column_schema(pipeline: Pipeline, rows: pl.DataFrame) -> dg.TableSchema:
-    about = {c.name: c.description for c in pipeline.spec.schema_.columns}
-    about |= {name: f.describe(name) for f in pipeline.spec.features for name in f.names if not about.get(name)}
-    return dg.TableSchema(
-        columns=[dg.TableColumn(n, str(t), description=about.get(n) or None) for n, t in rows.schema.items()]
+def _column_schema(pipeline: Pipeline, stage: Stage, lineage: Lineage, columns: pl.Schema) -> dg.TableSchema:
+    spec = pipeline.spec
+    about = {**{c.name: c.description for c in spec.schema_.columns}, **spec.feature_descriptions, **stage.about}
+    told = {name: " ".join(filter(None, [about.get(name), _made_of(lineage.get(name, ()))])) for name in columns}
+    return dg.TableSchema([dg.TableColumn(n, str(t), description=told[n] or None) for n, t in columns.items()])
+
+
+def _made_of(columns: Sequence[tuple[str, str]]) -> str:
+    """What a column is made of, in words: the free UI draws no lineage of columns."""
+    names = {table: [name for at, name in columns if at == table] for table, _ in columns}
+    return " ".join(
+        f"From {table}: {', '.join(own)}." if len(own) <= NAMED else f"From {len(own)} columns of {table}."
+        for table, own in names.items()
     )
 
 
-def markdown_table(frame: pl.DataFrame) -> str:
-    """``frame`` as a Markdown table."""
-    texts = frame.with_columns(pl.col(pl.Float32, pl.Float64).round_sig_figs(4)).cast(pl.String).fill_null("")
-    lines = [texts.columns, ["---"] * texts.width, *texts.iter_rows()]
-    return "\n".join("| " + " | ".join(str(v).replace("|", "\\|") for v in line) + " |" for line in lines)
+def _column_lineage(pipeline: Pipeline, lineage: Lineage) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(dg.AssetKey([pipeline.name, table]), column) for table, column in made_of]
+            for name, made_of in lineage.items()
+        }
+    )
+
+
+def _table(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    """``frame`` as a table that is shown in place, its numbers rounded."""
+    plain = frame.with_columns(
+        # JSON has no infinity.
+        pl.when(cs.float().is_finite()).then(cs.float().round_sig_figs(4)).name.keep(),
+        (~(cs.integer() | cs.float() | cs.boolean())).cast(pl.String),
+    )
+    schema = dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in frame.schema.items()])
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in plain.to_dicts()], schema)
 
 
 def _reads(pipeline: Pipeline, stage: Stage) -> list[str]:

@@ -10,6 +10,7 @@ import polars as pl
 from churn_assets.assets.charts import Chart, bar_chart, line_chart
 from churn_assets.assets.stage import Also, Beside, Check, CheckPlan, Made, Stage, Work
 from churn_assets.division import Division, amendments_of, divide
+from churn_assets.features.lineage import of_validated
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.quality import expectations
@@ -46,6 +47,7 @@ def _make(work: Work) -> Made:
             "profile": profile,
         },
         metadata=_shown(found),
+        lineage=of_validated(schema, raw.columns),
         also={"quarantined_data": _quarantine(found)},
     )  # fmt: skip
 
@@ -173,20 +175,33 @@ def _repairs(repairs: Mapping[str, Mapping[str, int]]) -> pl.DataFrame:
 
 STAGE = Stage(
     name="validated_data",
-    description="One row per customer who was active at the start of the month, as known at its end, in the schema's "
-    "types. Rows that break a rule are set aside in quarantined_data, with rule and value.",
+    description="One row per customer who was active at the start of the month, as known at its end, or the month's "
+    "events, in the schema's types. Rows that break a rule are set aside in quarantined_data, with rule and value.",
     kinds=frozenset({"deltalake", "pandera"}),
     after=("raw_data",),
     checks=(
         CheckPlan("accounting", "Every received row is either validated or quarantined.", blocking=True),
         CheckPlan("error_rate", "No more rows are quarantined than the schema's max_error_rate allows.", blocking=True),
         CheckPlan("row_volume", "The month has about as many rows as the one before.", blocking=True),
-        CheckPlan("volume", "The number of rows goes on as in the trailing months.", expectation="volume"),
-        CheckPlan("null_share", "No column is missing more often than in the trailing months.", expectation="nulls"),
-        CheckPlan("category_drift", "Categories are spread as in the trailing months.", expectation="categories"),
-        CheckPlan("churn_rate", "The share of customers who left is plausible.", expectation="churn_rate"),
+        CheckPlan(
+            "volume", "The number of rows goes on as in the trailing months.", expectation="schema_.expectations.volume"
+        ),
+        CheckPlan(
+            "null_share",
+            "No column is missing more often than in the trailing months.",
+            expectation="schema_.expectations.nulls",
+        ),
+        CheckPlan(
+            "category_drift",
+            "Categories are spread as in the trailing months.",
+            expectation="schema_.expectations.categories",
+        ),
+        CheckPlan(
+            "churn_rate", "The share of customers who left is plausible.", expectation="schema_.expectations.churn_rate"
+        ),
     ),
     sections=("schema_", "label"),
+    repeats_words=True,
     modules=("quality", "division.py", "spec/expressions.py"),
     make=_make,
     beside=(

@@ -32,8 +32,8 @@ def _make(work: Work) -> Made:
 
 
 def _label_rate(pipeline: Pipeline, version: DatasetVersion) -> Check:
-    rate, horizon = version.positives / version.rows, pipeline.spec.label.horizon
-    least, most = pipeline.spec.label.min_rate, min(1.0, pipeline.spec.label.max_rate * horizon)
+    rate = version.positives / version.rows
+    least, most = pipeline.spec.label.plausible
     return Check("label_rate", least <= rate <= most,
                  f"{rate:.2%} of the labelled rows left; plausible is {least:.2%} to {most:.2%}.",
                  figures={"rate": rate})  # fmt: skip
@@ -59,7 +59,15 @@ STAGE = Stage(
         CheckPlan("label_rate", "The share of churners is plausible.", blocking=True),
         CheckPlan("no_leak", "No label was unknown at the time it is used for.", blocking=True),
     ),
-    sections=("label", "training", "features"),
-    modules=("learning/dataset.py", "learning/splits.py", "features/labels.py", "store/datasets.py", "months.py"),
+    sections=("label", "events", "training", "features"),
+    modules=(
+        "learning/dataset.py",
+        "learning/splits.py",
+        "features/labels.py",
+        "features/events.py",
+        "spec/events.py",
+        "store/datasets.py",
+        "months.py",
+    ),
     make=_make,
 )

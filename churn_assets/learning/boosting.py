@@ -70,7 +70,7 @@ class BoostedLearner:
     def _predict(self, matrix: NDArray[np.float32], **what: bool) -> Floats:
         import xgboost as xgb
 
-        data = xgb.DMatrix(matrix, feature_types=_types(self.features, self.levels), enable_categorical=True)
+        data = xgb.DMatrix(matrix, feature_types=feature_types(self.features, self.levels), enable_categorical=True)
         booster = self.native.get_booster()
         # Rows are predicted one by one, so threads change no bit of the result; few rows are faster without.
         booster.set_param({"nthread": os.cpu_count() if len(matrix) > MANY_ROWS else 1})
@@ -85,10 +85,11 @@ def fit_boosting(
     """Fits the trees on all rows of ``frame``; ``y`` is (n,) with both classes."""
     import xgboost as xgb
 
-    native = xgb.XGBClassifier(**params, feature_types=_types(features, levels), enable_categorical=True)
+    native = xgb.XGBClassifier(**params, feature_types=feature_types(features, levels), enable_categorical=True)
     native.fit(to_matrix(frame, features, levels, np.float32), y.astype(np.int8))
     return BoostedLearner(native, tuple(features), levels)
 
 
-def _types(features: Sequence[str], levels: Levels) -> list[str]:
+def feature_types(features: Sequence[str], levels: Levels) -> list[str]:
+    """XGBoost's word for the kind of each feature: category or quantity."""
     return ["c" if levels.get(f) else "q" for f in features]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +40,12 @@ class Learner(Protocol):
     def importance(self) -> Floats:
         """Weight of each feature in the whole model, (features,), not negative."""
         ...
+
+
+Fit = Callable[
+    [CandidateSpec, pl.DataFrame, NDArray[np.bool_], Sequence[str], int], tuple[Learner, dict[str, tuple[str, ...]]]
+]
+"""``fit_candidate``, or what does the same elsewhere."""
 
 
 def fit_candidate(

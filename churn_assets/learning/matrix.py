@@ -103,7 +103,7 @@ def to_matrix(frame: pl.DataFrame, features: Sequence[str], levels: Levels, dtyp
     return matrix.astype(dtype, copy=False)
 
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
 
 _USABLE = ("category", "number", "missing")
 
@@ -124,7 +124,7 @@ def _codes(feature: str, levels: tuple[str, ...], to: type[pl.DataType]) -> pl.E
 def _number(feature: str, to: type[pl.DataType]) -> pl.Expr:
     value = pl.col(feature).cast(pl.Float64)
     # The bound is that of 32 bits for every learner, so that all of them miss the same values.
-    return pl.when(value.abs() < _LARGEST).then(value).otherwise(np.nan).cast(to).alias(feature)
+    return pl.when(value.abs() < LARGEST).then(value).otherwise(np.nan).cast(to).alias(feature)
 
 
 def _listed(types: Mapping[str, str]) -> str:

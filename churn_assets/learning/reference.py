@@ -22,7 +22,8 @@ of a feature add up to 1.
 def reference_of(frame: pl.DataFrame, features: Sequence[str], bins: int = 10) -> Reference:
     """The histograms of ``features`` in ``frame``: deciles of numbers, levels of categories and booleans.
 
-    A value that holds more than one bin's share of the rows gives fewer, larger bins.
+    A value that holds more than one bin's share of the rows has a bin of its own, and the rest have their deciles:
+    where most rows are zero, it is the others that tell whether a unit has changed.
 
     Raises:
         LearningError: a feature is absent, or neither number, boolean nor string.
@@ -80,10 +81,21 @@ def _of_numbers(column: pl.Series, bins: int) -> dict[str, Any]:
     known = _known(column)
     if not len(known):
         return _in_edges(column, np.zeros(0))
-    edges = np.unique(np.quantile(known, np.arange(1, bins) / bins, method="inverted_cdf"))
+    edges, times = np.unique(_quantiles(known, bins), return_counts=True)
+    if (times > 1).any():
+        frequent = edges[times > 1]
+        rest = known[~np.isin(known, frequent)]
+        edges = np.unique([*frequent, *np.nextafter(frequent, -np.inf), *_quantiles(rest, bins)])
     if edges[0] == known.min():  # values below the least one need a bin of their own to be noticed
         edges = np.insert(edges, 0, np.nextafter(edges[0], -np.inf))
     return _in_edges(column, edges)
+
+
+def _quantiles(known: np.ndarray, bins: int) -> np.ndarray:
+    if not len(known):
+        return known
+    quantiles: np.ndarray = np.quantile(known, np.arange(1, bins) / bins, method="inverted_cdf")
+    return quantiles
 
 
 def _in_edges(column: pl.Series, edges: np.ndarray) -> dict[str, Any]:

@@ -69,6 +69,14 @@ def folds(customers: pl.Series, n: int = 5) -> NDArray[np.int64]:
     return result.astype(np.int64)
 
 
+def sampled(customers: pl.Series, share: float) -> pl.Series:
+    """Which rows belong to a ``share`` of all customers, (rows,); who is in a smaller share is in a larger one too."""
+    rows = pl.DataFrame({"customer": customers.cast(pl.String)})
+    # Not a part of the range of hashes, nor their rest by the number of folds: both serve other divisions.
+    parts = 1_000_003
+    return _hashed(rows).select(pl.col("hash") % parts < share * parts).to_series()
+
+
 def _hashed(people: pl.DataFrame) -> pl.DataFrame:
     """Adds a 64-bit hash of ``customer`` that stays the same from release to release, unlike Polars' own."""
     import pandas as pd

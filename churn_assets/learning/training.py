@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from churn_assets.errors import LearningError
 from churn_assets.learning.calibration import Calibration, expit, fit_calibration
-from churn_assets.learning.candidates import Learner, effective_params, fit_candidate
+from churn_assets.learning.candidates import Fit, Learner, effective_params, fit_candidate
 from churn_assets.learning.evaluation import auc
 from churn_assets.learning.matrix import require_columns
 from churn_assets.learning.splits import folds
@@ -104,7 +104,13 @@ class Training:
     reason: str
 
 
-def train(rows: pl.DataFrame, features: Sequence[str], candidates: Sequence[CandidateSpec], seed: int = 0) -> Training:
+def train(
+    rows: pl.DataFrame,
+    features: Sequence[str],
+    candidates: Sequence[CandidateSpec],
+    seed: int = 0,
+    fit_on: Fit = fit_candidate,
+) -> Training:
     """Fits all candidates and chooses the challenger; validation rows are ignored.
 
     With rows to calibrate on, candidates are fitted on the fit rows, and compared and calibrated on those. Without
@@ -117,6 +123,7 @@ def train(rows: pl.DataFrame, features: Sequence[str], candidates: Sequence[Cand
         features: columns to learn from.
         candidates: the models to fit, the simplest first: the earlier one wins a tie.
         seed: seed of everything random.
+        fit_on: fits a candidate on the fit rows, where there are rows to calibrate on; cross-fitting is done here.
 
     Raises:
         LearningError: no candidate or feature, no fit rows, one class only, a label missing, or a feature that is
@@ -132,7 +139,7 @@ def train(rows: pl.DataFrame, features: Sequence[str], candidates: Sequence[Cand
     left = _labels(judged)
     models, selection = {}, {}
     for candidate in candidates:
-        learner, levels = fit_candidate(candidate, fit, _labels(fit), features, seed)
+        learner, levels = (fit_candidate if crossed else fit_on)(candidate, fit, _labels(fit), features, seed)
         z = _cross_fitted(candidate, fit, features, seed) if crossed else learner.log_odds(held_out)
         selection[candidate.name] = auc(left, z)
         models[candidate.name] = _model(candidate, learner, features, levels, fit_calibration(expit(z), left), seed)

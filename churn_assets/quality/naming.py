@@ -63,7 +63,7 @@ def missing_columns(names: Sequence[str], schema: SchemaSpec) -> list[str]:
 
 
 def _known_names(schema: SchemaSpec) -> dict[str, tuple[str, ...]]:
-    sources = {c.name: (c.name, c.source) if c.source else (c.name,) for c in schema.columns}
+    sources = {c.name: (c.name, c.source) if c.source else (c.name,) for c in schema.received}
     return {schema.key: (schema.key,), **sources}
 
 
@@ -106,7 +106,7 @@ def _alike(wanted: dict[str, tuple[str, ...]], given: list[str]) -> dict[str, st
 
 
 def _needed(schema: SchemaSpec) -> list[str]:
-    columns = [c.name for c in schema.columns if c.role != "ignored" and not c.optional and c.name != schema.key]
+    columns = [c.name for c in schema.received if c.role != "ignored" and not c.optional and c.name != schema.key]
     return [schema.key, *columns] if schema.key_from == "column" else columns
 
 

@@ -16,6 +16,12 @@ import polars as pl
 from churn_assets.quality.conventions import BLANKS, Open, Read, Where
 from churn_assets.quality.dates import expected_date, plain_dates, read_dates, require_format, takes_time
 from churn_assets.quality.numbers import AMBIGUOUS_DOT, EXACT, expected_number, proves_dot, read_numbers
+from churn_assets.quality.timestamps import (
+    expected_timestamp,
+    plain_timestamps,
+    read_timestamps,
+    require_timestamp_format,
+)
 from churn_assets.spec import ColumnSpec
 from churn_assets.spec.expressions import dtype_of
 
@@ -47,9 +53,10 @@ class ColumnReader:
     delivered: bool = False
     _open: list[Open] = field(default_factory=list)
     _dot: tuple[int, str] | None = None
+    _local: tuple[int, str] | None = None
 
     def __post_init__(self) -> None:
-        require_format(self.column)
+        (require_timestamp_format if self.column.type == "timestamp" else require_format)(self.column)
         self.dtype = dtype_of(self.column.type)
         self._is_text = self.dtype == pl.String
         self._tokens = ["", *dict.fromkeys(t for m in (*self.missing, *self.column.missing) if (t := m.strip(BLANKS)))]
@@ -113,13 +120,15 @@ class ColumnReader:
     def _conventions(self, texts: Open, where: Where) -> Read:
         if self.column.type == "date":
             return read_dates(self.column, texts, where)
+        if self.column.type == "timestamp":
+            return read_timestamps(self.column, texts, where, self._local)
         return read_numbers(self.column, texts, where, self._dot)
 
     def _read_as_text(self, dtype: pl.DataType) -> bool:
         if dtype in (pl.String, pl.Categorical, pl.Enum):
             return True
         # A day as a number, 20240131, is the same as that text.
-        if self.column.type == "date":
+        if self.column.type in ("date", "timestamp"):
             return dtype.is_integer()
         return self._is_text and _has_text(dtype)
 
@@ -129,6 +138,8 @@ class ColumnReader:
                 return text.replace_strict(self._spelt(), default=None, return_dtype=pl.Boolean)
             case "date":
                 return plain_dates(text, self.column.format)
+            case "timestamp":
+                return plain_timestamps(text, self.column.format)
         return text.cast(self.dtype, strict=False)
 
     def _read_texts(self, texts: pl.Series, looked: pl.Series) -> pl.Series:
@@ -155,6 +166,7 @@ class ColumnReader:
 
     def _read_plain(self, texts: pl.Series, looked: pl.Series, at: int) -> pl.Series:
         points = self._points(texts, looked, at)
+        self._note_local(texts, looked, at)
         if points is None and looked.null_count() == texts.null_count():
             return looked
         left = (texts.is_not_null() & looked.is_null()).arg_true()
@@ -206,6 +218,12 @@ class ColumnReader:
         points = (points & looked.is_not_null() & ~texts.is_in(self._tokens)).fill_null(False)
         return points if points.any() else None
 
+    def _note_local(self, texts: pl.Series, looked: pl.Series, at: int) -> None:
+        """Remembers a time that was read and has no zone: no other may have one."""
+        if self.column.type == "timestamp" and self._local is None and looked.null_count() < len(looked):
+            first = int(looked.is_not_null().arg_true()[0])
+            self._local = (first + at, str(texts[first]))
+
     def _read_typed(self, received: pl.Series, looked: pl.Series, at: int) -> pl.Series:
         if looked.null_count() > received.null_count():
             bad = (received.is_not_null() & looked.is_null()).arg_true()
@@ -222,6 +240,8 @@ class ColumnReader:
                 words = expected_number(self.column)
             case "date":
                 return expected_date(self.column, text)
+            case "timestamp":
+                words = expected_timestamp(self.column)
             case "boolean":
                 words = "yes or no"
             case _:
@@ -294,6 +314,12 @@ def _typed(value: pl.Expr, dtype: pl.DataType, column: ColumnSpec) -> pl.Expr:
         case "date" if dtype == pl.Datetime:
             day = value.dt.date()
             return day if takes_time(column.format) else pl.when(value.dt.time() == time()).then(day)
+        case "timestamp" if dtype == pl.Datetime:
+            # The lake keeps times with a zone in UTC.
+            utc = value.dt.convert_time_zone("UTC") if dtype.time_zone else value  # type: ignore[attr-defined]
+            return utc.dt.replace_time_zone(None).dt.cast_time_unit("us")
+        case "timestamp" if dtype == pl.Date:
+            return value.cast(target)
     if dtype in (target, pl.Null):
         return value.cast(target)
     # All null, and as long as the column.

@@ -15,7 +15,16 @@ import polars as pl
 from churn_assets.errors import QualityError
 from churn_assets.months import Month
 from churn_assets.spec import ColumnSpec, RuleSpec, SchemaSpec
-from churn_assets.spec.expressions import BOUNDS, PREVIOUS, columns_of, compiled, problem_of, types_of
+from churn_assets.spec.expressions import (
+    BOUNDS,
+    PREVIOUS,
+    columns_of,
+    compiled,
+    dtype_of,
+    problem_of,
+    problem_of_column,
+    types_of,
+)
 
 FAILURES = {"_at": pl.Int64, "rule": pl.String, "column": pl.String, "value": pl.String, "expected": pl.String}
 
@@ -108,6 +117,18 @@ def mangled_keys(column: ColumnSpec, frame: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def outside_month(column: str, frame: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """Events that happened in another month than the one they were delivered for, where they would count twice or not.
+
+    Args:
+        column: when each event happened.
+        frame: ``_at`` and all columns in their types.
+        month: the month of the delivery.
+    """
+    inside = (pl.col(column) >= month.first_day) & (pl.col(column) < (month + 1).first_day)
+    return failures(frame.filter(~inside), "in_month", column, pl.col(column), f"a time in {month}")
+
+
 def repeated_values(column: str, frame: pl.DataFrame, repeated: pl.Series) -> pl.DataFrame:
     """Values of a column that must be unique and stand in several rows, but for rows that repeat another one."""
     others = frame.filter(pl.col(column).is_not_null() & ~pl.col("_at").is_in(repeated.implode()))
@@ -143,11 +164,46 @@ def broken_expressions(
         rows = _beside(frame, schema, month, previous, earlier, within)
         kept = _evaluated(rows, rules)
         for rule in rules:
-            if not (bad := rows.filter(~kept.get_column(rule.id))).is_empty():
+            # Polars' format panics on a column that begins with an empty chunk, as filtering leaves behind.
+            if not (bad := rows.filter(~kept.get_column(rule.id)).rechunk()).is_empty():
                 names = [*named[rule.id][0], *(PREVIOUS + n for n in named[rule.id][1])]
                 told = rule.description or rule.expression
                 found.append(failures(bad, rule.id, ", ".join(names), _values(names), told))
     return pl.concat(found)
+
+
+def derived(
+    frame: pl.DataFrame, columns: Sequence[ColumnSpec], schema: SchemaSpec, month: Month | None
+) -> pl.DataFrame:
+    """The rows with the columns that expressions make of others, in the order in which they are declared.
+
+    Args:
+        frame: ``_at`` and all received columns in their types.
+        columns: those to make.
+        schema: all columns.
+        month: the rows' month; without one, its bounds are unknown.
+
+    Raises:
+        QualityError: an expression is none, or fails on the rows' values.
+    """
+    rows = _with_bounds(frame, month)
+    for column in columns:
+        if problem := problem_of_column(column, schema):
+            raise QualityError(f"column {column.name}: {problem}")
+        try:
+            made = compiled(column.expression or "").cast(dtype_of(column.type))
+            rows = rows.with_columns(made.alias(column.name))
+        except (ValueError, pl.exceptions.PolarsError) as error:
+            raise QualityError(
+                f"column {column.name}: expected an expression that can be made of any values, found that it fails on "
+                f"this month's: {str(error).splitlines()[0]} Mend the expression, such as with TRY_CAST."
+            ) from None
+    return rows.select(*frame.columns, *(c.name for c in columns))
+
+
+def _with_bounds(frame: pl.DataFrame, month: Month | None) -> pl.DataFrame:
+    bounds = (month.first_day, (month + 1).first_day) if month else (None, None)
+    return frame.with_columns(pl.lit(b, pl.Date).alias(n) for n, b in zip(BOUNDS, bounds, strict=True))
 
 
 def _beside(
@@ -159,8 +215,7 @@ def _beside(
     within: int,
 ) -> pl.DataFrame:
     """The rows with the month's bounds and the columns of the customer's earlier row."""
-    bounds = (month.first_day, (month + 1).first_day) if month else (None, None)
-    rows = frame.with_columns(pl.lit(b, pl.Date).alias(n) for n, b in zip(BOUNDS, bounds, strict=True))
+    rows = _with_bounds(frame, month)
     if not names:
         return rows
     types = types_of(schema) | {"month": pl.Date()}
@@ -190,11 +245,11 @@ def _near(previous: pl.DataFrame, month: Month | None, within: int) -> pl.DataFr
 def _evaluated(rows: pl.DataFrame, rules: Sequence[RuleSpec]) -> pl.DataFrame:
     """One column a rule: false where a row breaks it."""
     try:
-        return rows.select(compiled(r).cast(pl.Boolean).fill_null(True).alias(r.id) for r in rules)
+        return rows.select(compiled(r.expression).cast(pl.Boolean).fill_null(True).alias(r.id) for r in rules)
     except pl.exceptions.PolarsError as error:
         for rule in rules:
             try:
-                rows.select(compiled(rule).cast(pl.Boolean))
+                rows.select(compiled(rule.expression).cast(pl.Boolean))
             except pl.exceptions.PolarsError as own:
                 raise QualityError(
                     f"rule {rule.id}: expected an expression that holds for any values, found that it fails on this "

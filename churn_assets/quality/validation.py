@@ -17,8 +17,10 @@ from churn_assets.quality.rules import (
     broken_columns,
     broken_expressions,
     broken_keys,
+    derived,
     failures,
     mangled_keys,
+    outside_month,
     repeated_values,
 )
 from churn_assets.spec import ColumnSpec, SchemaSpec
@@ -56,7 +58,7 @@ class Validation:
     """A month's rows, divided: those received are the valid ones and the distinct rows of the quarantine.
 
     Attributes:
-        valid: rows that keep every rule, in the schema's types, sorted by customer.
+        valid: rows that keep every rule, in the schema's types, sorted by customer; events by customer and time.
         quarantined: one row a broken rule, with the columns of ``QUARANTINED``.
         repairs: how many cells were changed without loss, or given a declared meaning, by column and kind.
         renamed: received name -> declared name, where they differ.
@@ -113,7 +115,8 @@ class _Reading:
         declared = {c.name: c for c in schema.columns if c.role != "ignored"}
         key = declared.pop(schema.key, None) or ColumnSpec(name=schema.key, type="string")
         self.columns = [key.model_copy(update={"nullable": False, "optional": False}), *declared.values()]
-        self.readers = [ColumnReader(c, schema.missing) for c in self.columns]
+        self.received = [c for c in self.columns if c.expression is None]
+        self.readers = [ColumnReader(c, schema.missing) for c in self.received]
         self.makes_key = schema.key_from != "column"
         self.frames: list[pl.DataFrame] = []
         self.places = [pl.DataFrame(schema=_PLACES)]
@@ -136,7 +139,7 @@ class _Reading:
         self.frames.append(frame)
         self.places.append(placed.select(list(_PLACES)))
         texts = {ours: placed.get_column(theirs) for ours, theirs in match.received.items()}
-        self.failures.append(broken_columns(frame, self.columns, texts))
+        self.failures.append(broken_columns(frame, self.received, texts))
 
     def _typed(self, placed: pl.DataFrame, received: dict[str, str]) -> pl.DataFrame:
         """A piece in the schema's types, as far as it can be read yet."""
@@ -161,11 +164,15 @@ class _Reading:
         frame, fills = self._filled(frame)
         unreadable = types.get_column("_at").unique()
         frame = self._with_key(frame, places, unreadable)
-        keys = broken_keys(self.schema.key, frame, unreadable)
+        missing = self._required(frame, types)
+        frame, made = self._derived(frame, month, pl.concat([types, missing]))
+        # A customer has many events in a month, and two of them may well be alike.
+        keys = pl.DataFrame(schema=FAILURES) if self.schema.time else broken_keys(self.schema.key, frame, unreadable)
         repeated = keys.filter(pl.col("rule") == "repeated").get_column("_at")
         found = pl.concat([
-            *self.failures, types, *fills, self._required(frame, types), keys, mangled_keys(self.columns[0], frame),
+            *self.failures, types, *fills, missing, made, keys, mangled_keys(self.columns[0], frame),
             *(repeated_values(c.name, frame, repeated) for c in self.columns if c.unique),
+            *([outside_month(self.schema.time, frame, month)] if self.schema.time and month else []),
             broken_expressions(frame, self.schema, month, previous),
         ])  # fmt: skip
         return self._divided(frame, places, found)
@@ -262,10 +269,25 @@ class _Reading:
             found.append(failures(empty, "required", column.name, None, "a value"))
         return pl.concat(found)
 
+    def _derived(
+        self, frame: pl.DataFrame, month: Month | None, unknown: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The frame with the columns that expressions make, and where these break their own rules."""
+        columns = [c for c in self.columns if c.expression]
+        if not columns:
+            return frame, pl.DataFrame(schema=FAILURES)
+        frame = derived(frame, columns, self.schema, month).select("_at", *(c.name for c in self.columns))
+        texts = {c.name: frame.get_column(c.name).cast(pl.String) for c in columns}
+        # What is made of a value that is missing or can't be read is that one failure, and not two.
+        known = frame.filter(~pl.col("_at").is_in(unknown.get_column("_at").unique().implode()))
+        needed = (c.name for c in columns if not c.nullable)
+        missing = (failures(known.filter(pl.col(n).is_null()), "required", n, None, "a value") for n in needed)
+        return frame, pl.concat([broken_columns(frame, columns, texts), *missing])
+
     def _divided(self, frame: pl.DataFrame, places: pl.DataFrame, found: pl.DataFrame) -> Validation:
         key = self.schema.key
         bad = found.get_column("_at").unique()
-        valid = _without(frame, bad, key)
+        valid = _without(frame, bad, [key, *([self.schema.time] if self.schema.time else [])])
         unread = found.filter((pl.col("rule") == "type") & (pl.col("column") == key)).select("_at", _unread="value")
         customers = frame.select("_at", customer=pl.col(key).cast(pl.String)).filter(pl.col("_at").is_in(bad.implode()))
         told = (
@@ -290,11 +312,14 @@ class _Reading:
         )
 
 
-def _without(frame: pl.DataFrame, bad: pl.Series, key: str) -> pl.DataFrame:
-    """The rows but for the bad ones, sorted by the key."""
+def _without(frame: pl.DataFrame, bad: pl.Series, by: list[str]) -> pl.DataFrame:
+    """The rows but for the bad ones, sorted by the columns ``by``, and then in the order of their receipt."""
     good = pl.repeat(True, len(frame), dtype=pl.Boolean, eager=True).scatter(bad, False).arg_true()
-    keys = frame.get_column(key).rechunk().gather(good)
-    if not keys.is_sorted():
+    keys = frame.get_column(by[0]).rechunk().gather(good)
+    if len(by) > 1:
+        names = [*by, "_at"]
+        good = good.gather(frame.select(pl.col(names).gather(good)).select(pl.arg_sort_by(names)).to_series())
+    elif not keys.is_sorted():
         good = good.gather(keys.arg_sort())
     elif bad.is_empty():
         return frame.drop("_at")

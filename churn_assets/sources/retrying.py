@@ -31,7 +31,10 @@ _TRANSIENT_ERRNO = frozenset({
 })  # fmt: skip
 
 # Told by name: a client that isn't installed can't have raised anything, and none must be imported to find out.
-_PERMANENT = frozenset({"SSLError", "SSLCertVerificationError", "ClientConnectorCertificateError", "ClientSSLError"})
+_PERMANENT = frozenset({
+    "SSLError", "SSLCertVerificationError", "ClientConnectorCertificateError", "ClientSSLError", "AuthenticationError",
+    "AuthorizationError",
+})  # fmt: skip
 _TRANSIENT = {
     "requests": {"ConnectionError", "Timeout", "ChunkedEncodingError"},
     "urllib3": {"ProtocolError", "TimeoutError", "NewConnectionError", "NameResolutionError", "MaxRetryError"},
@@ -45,6 +48,7 @@ _TRANSIENT = {
         "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError",
         "ConnectionError", "HTTPClientError", "ResponseStreamingError",
     },
+    "redis": {"ConnectionError", "TimeoutError"},
 }  # fmt: skip
 
 # Classes 08 (connection), 40 (serialization, deadlock) and 57P (shut down, starting up) pass; so does a full server.
@@ -184,7 +188,8 @@ def _verdict(error: BaseException) -> bool | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, ChurnAssetsError) or names & _PERMANENT or "certificate verify failed" in str(error).lower():
         return False
-    if hasattr(error, "connection_invalidated"):
+    # SQLAlchemy's, or those of a driver that is used without it.
+    if any(hasattr(error, name) for name in ("connection_invalidated", "pgcode", "sqlite_errorname")):
         return _database_verdict(error, names)
     if (status := status_of(error)) is not None:
         return status in TRANSIENT_STATUS or (status == 403 and _is_rate_limit(error))
@@ -207,7 +212,7 @@ def _database_verdict(error: BaseException, names: set[str]) -> bool:
         return True
     if not names & {"OperationalError", "InterfaceError", "InternalError"}:
         return False
-    origin = getattr(error, "orig", None)
+    origin = getattr(error, "orig", error)
     if (state := sqlstate(error)) is not None:
         return _TRANSIENT_SQLSTATE.fullmatch(state) is not None
     if isinstance(code := next(iter(getattr(origin, "args", ())), None), int):
@@ -218,8 +223,8 @@ def _database_verdict(error: BaseException, names: set[str]) -> bool:
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """The five characters by which SQL classes an error that SQLAlchemy raised, if its driver tells them."""
-    origin = getattr(error, "orig", None)
+    """The five characters by which SQL classes an error of a database, if its driver tells them."""
+    origin = getattr(error, "orig", error)
     told = [getattr(origin, name, None) for name in ("pgcode", "sqlstate")] + list(getattr(origin, "args", ()))[:1]
     return next((code for code in told if isinstance(code, str) and re.fullmatch("[0-9A-Z]{5}", code)), None)
 

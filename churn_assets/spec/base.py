@@ -5,7 +5,15 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 
@@ -17,6 +25,16 @@ def _as_text(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_as_text)]
 """A text that YAML may take for a number, such as a category called 1."""
+
+
+def _responsible(owner: str) -> str:
+    if not (owner.startswith("team:") or "@" in owner):
+        raise ValueError(f"expected team:<name> or an e-mail address, found {owner!r}.")
+    return owner
+
+
+Owner = Annotated[str, AfterValidator(_responsible)]
+"""Who answers for something: a team, or a person by the e-mail address."""
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from churn_assets.spec.base import SpecModel, Text
 
-RESERVED = ("month", "event_month", "part", "label", "months_observed")
+RESERVED = ("month", "event_month", "part", "label", "months_observed", "available_at", "feature_version")
 """Names that the tables of every pipeline use themselves."""
 
 BESIDE_KEY = (*RESERVED, "p_leave", "risk", "monthly_value", "expected_value", "rank", "on_list", "model_id")
@@ -19,11 +19,11 @@ PLACE = ("_row", "_file", "_line", "_defect", "_text")
 """Columns that say of a received row where it came from: its number in the month's delivery, its file and line there,
 and, if it is no proper row at all, what is wrong with it and its text."""
 
-ColumnType = Literal["string", "category", "integer", "number", "boolean", "date"]
+ColumnType = Literal["string", "category", "integer", "number", "boolean", "date", "timestamp"]
 
 
 class ColumnSpec(SpecModel):
-    """One column of the source and the rules it keeps.
+    """One column of the source and the rules it keeps, or with an ``expression`` one that is made of others.
 
     A received column is found by its exact name, else by the same letters and digits: ``Call  Failure`` for
     ``call_failure``. What isn't declared here is repaired only where nothing can be lost by it.
@@ -31,8 +31,13 @@ class ColumnSpec(SpecModel):
 
     name: str = Field(min_length=1)
     type: ColumnType
-    role: Literal["attribute", "churned", "ignored"] = Field(
-        "attribute", description="churned: true if the customer left in this month; ignored: not used further."
+    expression: str | None = Field(
+        None, min_length=1, description='SQL over the columns as read and those so made before it: "price * pieces".'
+    )
+    role: Literal["attribute", "churned", "time", "ignored"] = Field(
+        "attribute",
+        description="churned: true if the customer left in this month; time: when the event happened that the row is; "
+        "ignored: not used further.",
     )
     source: str | None = Field(None, description="The column's name in the source, if it is quite another.")
     optional: bool = Field(False, description="Whether the whole column may be missing from a delivery.")
@@ -50,7 +55,9 @@ class ColumnSpec(SpecModel):
     max: float | None = Field(None, description="Largest value.")
     decimal: Literal[".", ","] | None = Field(None, description="The decimal mark, where numbers don't prove it.")
     unit: str | None = Field(None, min_length=1, description="A unit before or after each number: $, EUR, %.")
-    format: str | None = Field(None, description="Format of dates, such as %d/%m/%Y, where they don't prove it.")
+    format: str | None = Field(
+        None, description="Format of dates or times, such as %d/%m/%Y %H:%M, where they don't prove it."
+    )
     true: list[Text] = Field([], description="Further texts that mean true.")
     false: list[Text] = Field([], description="Further texts that mean false.")
 
@@ -65,8 +72,14 @@ class ColumnSpec(SpecModel):
             raise ValueError(f"expected min <= max, found {self.min:g} > {self.max:g}.")
         if self.fill_where and self.fill is None:
             raise ValueError("fill_where needs fill: what the missing value means.")
-        if self.role == "churned" and self.type != "boolean":
-            raise ValueError(f"a churned column has type boolean, found {self.type}.")
+        for role, types in _TYPES_OF_ROLES.items():
+            if self.role == role and self.type not in types:
+                raise ValueError(f"a column with role {role} has type {' or '.join(types)}, found {self.type}.")
+        if self.role == "time" and (self.nullable or self.optional or self.fill is not None):
+            raise ValueError("an event happened at some time: drop nullable, optional and fill from its column.")
+        fields = type(self).model_fields
+        if self.expression and (reading := [n for n in _READING if getattr(self, n) != fields[n].default]):
+            raise ValueError(f"what is made by an expression isn't read: drop {', '.join(reading)}.")
         if both := {t.casefold() for t in self.true} & {t.casefold() for t in self.false}:
             raise ValueError(f"true and false both have {', '.join(sorted(both))}.")
         return self
@@ -84,17 +97,20 @@ class ColumnSpec(SpecModel):
     @field_validator("format")
     @classmethod
     def _whole_date(cls, format: str | None) -> str | None:
-        if format is not None and not all(any(p in format for p in parts) for parts in _DATE_PARTS):
+        # %s is the number of seconds since 1970.
+        if format is not None and "%s" not in format and not all(any(p in format for p in ps) for ps in _DATE_PARTS):
             raise ValueError(f"expected day, month and year, such as %d/%m/%Y; found {format!r}.")
         return format
 
 
 _DATE_PARTS = (("%d", "%e", "%F", "%D", "%j"), ("%m", "%b", "%B", "%F", "%D", "%j"), ("%Y", "%y", "%F", "%D"))
+_TYPES_OF_ROLES = {"churned": ("boolean",), "time": ("timestamp", "date")}
+_READING = ("source", "optional", "missing", "fill", "decimal", "unit", "format", "true", "false")
 _BELONG: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("allowed",), ("category", "string")),
     (("pattern",), ("category", "string")),
     (("min", "max", "decimal", "unit"), ("integer", "number")),
-    (("format",), ("date",)),
+    (("format",), ("date", "timestamp")),
     (("true", "false"), ("boolean",)),
 )
 
@@ -134,7 +150,10 @@ class ExpectationsSpec(SpecModel):
 
 
 class SchemaSpec(SpecModel):
-    """The customer key and the columns of a snapshot."""
+    """The customer key and the columns of the source's rows.
+
+    A row is a customer's snapshot in the month, or, if a column has the role ``time``, one of the customer's events.
+    """
 
     key: str = Field(description="The column that names the customer.")
     key_from: Literal["column", "row", "content"] = Field(
@@ -169,11 +188,18 @@ class SchemaSpec(SpecModel):
                 f"the tables use the name {', '.join(taken)} themselves. Give the column another name here and its "
                 f"own as 'source: {taken[0]}'."
             )
-        if len(flags := [c.name for c in columns if c.role == "churned"]) > 1:
-            raise ValueError(f"expected at most one column with role churned, found {', '.join(flags)}.")
+        for role in _TYPES_OF_ROLES:
+            if len(given := [c.name for c in columns if c.role == role]) > 1:
+                raise ValueError(f"expected at most one column with role {role}, found {', '.join(given)}.")
         if internal := sorted(set(names) & set(PLACE)):
             raise ValueError(f"the name {', '.join(internal)} is taken. Rename the column in the source.")
         return columns
+
+    @model_validator(mode="after")
+    def _key_is_received(self) -> Self:
+        if self.key not in (c.name for c in self.received) and self.key in (c.name for c in self.columns):
+            raise ValueError(f"the key {self.key!r} must be a column of the source: drop its expression.")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -190,6 +216,16 @@ class SchemaSpec(SpecModel):
         return next((c.name for c in self.columns if c.role == "churned"), None)
 
     @property
+    def time(self) -> str | None:
+        """The column that tells when an event happened, if the rows are events."""
+        return next((c.name for c in self.columns if c.role == "time"), None)
+
+    @property
+    def received(self) -> list[ColumnSpec]:
+        """The columns that the source sends, and not those made by an expression."""
+        return [c for c in self.columns if c.expression is None]
+
+    @property
     def history(self) -> int:
         """How many earlier months the rules compare a row with."""
         return max((r.within for r in self.rules if r.reads_previous), default=0)
@@ -204,10 +240,14 @@ class LabelSpec(SpecModel):
     """What counts as churn.
 
     ``flag``: the source flags customers who left in a later month's rows. ``absence``: a customer without a row in a
-    later month has left. ``same_row``: the flag stands in the snapshot's own row (one static table).
+    later month has left. ``inactivity``: a customer without an active event in any of the later months has left.
+    ``same_row``: the flag stands in the snapshot's own row (one static table).
+
+    Who comes back is a customer again from that month on; that the customer had left stays true of the snapshots
+    before.
     """
 
-    kind: Literal["flag", "absence", "same_row"] = "flag"
+    kind: Literal["flag", "absence", "inactivity", "same_row"] = "flag"
     horizon: int = Field(1, ge=1, le=24, description="Months after the snapshot in which leaving counts.")
     min_rate: float = Field(0.001, ge=0, le=1, description="A month's smallest plausible churn rate.")
     max_rate: float = Field(0.5, ge=0, le=1, description="A month's largest plausible churn rate.")
@@ -217,3 +257,10 @@ class LabelSpec(SpecModel):
         if self.min_rate > self.max_rate:
             raise ValueError(f"expected min_rate <= max_rate, found {self.min_rate:g} > {self.max_rate:g}.")
         return self
+
+    @property
+    def plausible(self) -> tuple[float, float]:
+        """The smallest and the largest plausible share of leavers among labelled rows."""
+        # More months have more leavers, but fewer who were inactive in all of them.
+        months = 1 if self.kind == "inactivity" else self.horizon
+        return self.min_rate, min(1.0, self.max_rate * months)

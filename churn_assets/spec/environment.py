@@ -10,6 +10,8 @@ import os
 import re
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from churn_assets.errors import SpecError
 from churn_assets.spec.base import SpecModel
 
@@ -40,7 +42,12 @@ def with_environment(section: Section, place: str) -> Section:
             f"{place}: expected the environment variable {', '.join(sorted(missing))}, which the specification names, "
             "found it isn't set. Set it where this runs, or in a file .env in the folder that this was started in."
         )
-    return type(section).model_validate(given)
+    try:
+        return type(section).model_validate(given)
+    except ValidationError as error:
+        # The values themselves aren't shown: they are secrets, as a rule.
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise SpecError(f"{place}, with what the environment gives: {told}") from None
 
 
 def _looked_up(value: Any, missing: set[str]) -> Any:

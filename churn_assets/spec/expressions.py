@@ -1,4 +1,4 @@
-"""Rules that are given as SQL expressions: which columns they name, and what they are in Polars."""
+"""Rules and columns that are given as SQL expressions: which columns they name, and what they are in Polars."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from churn_assets.spec.base import nearest
-from churn_assets.spec.data import ColumnType, RuleSpec, SchemaSpec
+from churn_assets.spec.data import ColumnSpec, ColumnType, RuleSpec, SchemaSpec
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,12 +52,12 @@ def dtype_of(kind: ColumnType) -> pl.DataType:
 
     return {
         "string": pl.String(), "category": pl.String(), "integer": pl.Int64(), "number": pl.Float64(),
-        "boolean": pl.Boolean(), "date": pl.Date(),
+        "boolean": pl.Boolean(), "date": pl.Date(), "timestamp": pl.Datetime("us"),
     }[kind]  # fmt: skip
 
 
-def compiled(rule: RuleSpec) -> pl.Expr:
-    """The rule as a Polars expression.
+def compiled(expression: str) -> pl.Expr:
+    """A rule's or a column's expression as one of Polars.
 
     It names the row's own columns as the schema does, those of the customer's earlier row with ``previous.`` before
     them, and ``month_start`` and ``month_end``; all of them must be columns of the frame.
@@ -68,7 +68,7 @@ def compiled(rule: RuleSpec) -> pl.Expr:
     import polars as pl
 
     try:
-        return pl.sql_expr(_scan(rule.expression).sql)
+        return pl.sql_expr(_scan(expression).sql)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise ValueError(_first_line(error)) from None
 
@@ -78,7 +78,7 @@ def columns_of(rule: RuleSpec, schema: SchemaSpec) -> tuple[tuple[str, ...], tup
 
     Names that the schema doesn't declare are among them; ``month_start`` and ``month_end`` are not.
     """
-    names = list(dict.fromkeys(compiled(rule).meta.root_names()))
+    names = list(dict.fromkeys(compiled(rule.expression).meta.root_names()))
     before = _scan(rule.expression).previous
     earlier = tuple(n for n in before if f"{PREVIOUS}{n}" in names)
     known = {f"{PREVIOUS}{n}" for n in earlier} | set(BOUNDS)
@@ -96,9 +96,46 @@ def problem_of(rule: RuleSpec, schema: SchemaSpec) -> str:
     except ValueError as error:
         return f"expected an SQL expression such as 'tenure >= previous.tenure', found {rule.expression!r} ({error})."
     types = types_of(schema)
-    if sentence := _unknown_columns(own, earlier, schema):
+    if sentence := _unknown_columns(own, earlier, schema, list(types)):
         return sentence
-    return _evaluated(rule, {**{n: types[n] for n in own}, **{f"{PREVIOUS}{n}": _earlier(n, types) for n in earlier}})
+    named = {**{n: types[n] for n in own}, **{f"{PREVIOUS}{n}": _earlier(n, types) for n in earlier}}
+    result = _evaluated(rule.expression, named)
+    if isinstance(result, str):
+        return result
+    if str(result) not in ("Boolean", "Null"):
+        return f"expected an expression that is true or false, found {result} in {rule.expression!r}."
+    return ""
+
+
+def problem_of_column(column: ColumnSpec, schema: SchemaSpec) -> str:
+    """What is wrong with a column's expression, in a sentence; empty if nothing is."""
+    expression = column.expression or ""
+    scan = _scan(expression)
+    if sentence := _refused(scan):
+        return sentence
+    if scan.previous:
+        return f"a column is made of its own row; {PREVIOUS} is for rules."
+    try:
+        own = tuple(n for n in dict.fromkeys(compiled(expression).meta.root_names()) if n not in BOUNDS)
+    except ValueError as error:
+        return f"expected an SQL expression such as 'price * pieces', found {expression!r} ({error})."
+    made = [c.name for c in schema.columns if c.expression]
+    later = made[made.index(column.name) :]
+    types = {name: dtype for name, dtype in types_of(schema).items() if name not in later}
+    if sentence := _unknown_columns(own, (), schema, list(types)):
+        return sentence
+    result = _evaluated(expression, {n: types[n] for n in own})
+    if isinstance(result, str):
+        return result
+    if not _fits(result, column.type):
+        return f"expected an expression of type {column.type}, found {result} in {expression!r}. Use CAST or mend type."
+    return ""
+
+
+def _fits(found: pl.DataType, kind: ColumnType) -> bool:
+    if kind == "number":
+        return found.is_numeric()
+    return found.is_integer() if kind == "integer" else found == dtype_of(kind)
 
 
 def types_of(schema: SchemaSpec) -> dict[str, pl.DataType]:
@@ -139,19 +176,21 @@ def _refused(scan: _Scan) -> str:
     if scan.misspelt:
         return f"write {PREVIOUS}<column> in small letters and without blanks."
     if across := [w for w in (*scan.words, *scan.calls) if w.lower() in _ACROSS_ROWS]:
-        return f"expected a rule on single rows, found {across[0].upper()}. Put a column of that name in double quotes."
+        return (
+            f"expected an expression on single rows, found {across[0].upper()}. Put a column of that name in double "
+            "quotes."
+        )
     if unknown := [c for c in scan.calls if c.lower() not in _FUNCTIONS]:
         return f"{unknown[0]} is no function of single rows. {nearest(unknown[0].lower(), list(_FUNCTIONS))}"
     return ""
 
 
-def _unknown_columns(own: tuple[str, ...], earlier: tuple[str, ...], schema: SchemaSpec) -> str:
-    known = list(types_of(schema))
+def _unknown_columns(own: tuple[str, ...], earlier: tuple[str, ...], schema: SchemaSpec, known: list[str]) -> str:
     if not own and not earlier:
         return f"expected a column, found none. Known here: {', '.join(sorted(known))}."
     for name in own:
         if name not in known:
-            ignored = any(c.name == name for c in schema.columns)
+            ignored = any(c.name == name and c.role == "ignored" for c in schema.columns)
             return f"column {name!r} has 'role: ignored'." if ignored else f"no column {name!r}. {nearest(name, known)}"
     for name in earlier:
         if name not in (*known, "month"):
@@ -165,19 +204,17 @@ def _earlier(name: str, types: dict[str, pl.DataType]) -> pl.DataType:
     return dtype_of("date") if name == "month" else types[name]
 
 
-def _evaluated(rule: RuleSpec, types: dict[str, pl.DataType]) -> str:
+def _evaluated(expression: str, types: dict[str, pl.DataType]) -> pl.DataType | str:
+    """The type of an expression over columns of these types, or why it can't be evaluated."""
     import polars as pl
 
     # A row without values: constants that can't be cast fail here, and not on a month's data.
     frame = pl.DataFrame({name: [None] for name in types}, schema=types)
     frame = frame.with_columns(pl.lit(None, pl.Date).alias(name) for name in BOUNDS)
     try:
-        result = frame.select(compiled(rule)).to_series()
+        return frame.select(compiled(expression)).to_series().dtype
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         return f"the expression can't be evaluated: {_first_line(error)}."
-    if result.dtype not in (pl.Boolean, pl.Null):
-        return f"expected an expression that is true or false, found {result.dtype} in {rule.expression!r}."
-    return ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
 from churn_assets.months import Calendar, month_range
-from churn_assets.spec.base import SpecModel, finding, nearest
-from churn_assets.spec.data import RESERVED, LabelSpec, SchemaSpec
-from churn_assets.spec.features import ColumnsFeature, FeatureSpec
+from churn_assets.spec.base import Owner, SpecModel, finding, nearest
+from churn_assets.spec.data import RESERVED, ColumnType, LabelSpec, SchemaSpec
+from churn_assets.spec.events import EventsSpec, problems_of
+from churn_assets.spec.feature_checks import FeatureChecksSpec
+from churn_assets.spec.features import Available, ColumnsFeature, FeatureSpec, PythonFeature, Told, types_of
+from churn_assets.spec.functions import source_of
 from churn_assets.spec.learning import CandidateSpec, GatesSpec, TrainingSpec
 from churn_assets.spec.months import MonthsSpec
-from churn_assets.spec.operation import AutomationSpec, ValueSpec
+from churn_assets.spec.operation import AutomationSpec, EngineSpec, OnlineSpec, ValueSpec
 from churn_assets.spec.source import (
     FileSourceSpec,
     HttpSourceSpec,
@@ -39,17 +43,21 @@ class PipelineSpec(SpecModel):
 
     name: str = Field("", description="Name of the pipeline; its folder's name if not given.")
     description: str = "From customer data to a list of customers at risk, month by month."
-    owner: str = Field("team:data", description="team:<name> or an e-mail address.")
+    owner: Owner = Field("team:data", description="team:<name> or an e-mail address.")
     months: MonthsSpec
     source: SourceSpec
     schema_: SchemaSpec = Field(alias="schema")
+    events: EventsSpec | None = Field(None, description="For a source of events; a snapshot has none.")
     label: LabelSpec = LabelSpec()
     features: list[FeatureSpec] = Field(min_length=1)
+    feature_checks: FeatureChecksSpec = FeatureChecksSpec()
     training: TrainingSpec = TrainingSpec()
     candidates: list[CandidateSpec] = Field(min_length=1)
     gates: GatesSpec = GatesSpec()
     value: ValueSpec
+    online: OnlineSpec = OnlineSpec()
     automation: AutomationSpec = AutomationSpec()
+    engine: EngineSpec = EngineSpec()
 
     @field_validator("name")
     @classmethod
@@ -57,13 +65,6 @@ class PipelineSpec(SpecModel):
         if name and not _NAME.match(name):
             raise ValueError(f"expected lower-case letters, digits and _, starting with a letter; found {name!r}.")
         return name
-
-    @field_validator("owner")
-    @classmethod
-    def _owner(cls, owner: str) -> str:
-        if not (owner.startswith("team:") or "@" in owner):
-            raise ValueError(f"expected team:<name> or an e-mail address, found {owner!r}.")
-        return owner
 
     @model_validator(mode="wrap")
     @classmethod
@@ -77,7 +78,7 @@ class PipelineSpec(SpecModel):
         except ValidationError as error:
             findings += [finding(e["loc"], e["msg"], e["input"]) for e in error.errors(include_url=False)]
         sections = dict(spec) if spec else cls._valid_sections(value)
-        findings += _conflicts(sections)
+        findings += _conflicts(sections, {f["loc"][0] for f in findings if f.get("loc")})
         if findings or spec is None:
             raise ValidationError.from_exception_data("churn pipeline", findings)
         return spec
@@ -103,25 +104,55 @@ class PipelineSpec(SpecModel):
             start=self.months.start,
             end=self.months.end,
             horizon=0 if self.label.kind == "same_row" else self.label.horizon,
-            lookback=max(f.lookback for f in self.features),
+            lookback=max(*(f.lookback for f in self.features), self.events.lookback if self.events else 0),
             training_months=self.training.months,
             history=self.schema_.history,
+            lag_days=self.months.lag_days,
             split=self.training.split,
         )
 
     @property
     def lookbacks(self) -> dict[str, int]:
         """How many earlier months each feature reads, what it is made of included."""
-        reach: dict[str, int] = {}
+        reach = {m.name: m.lookback for m in self.events.measures} if self.events else {}
         for feature in self.features:
-            inherited = max((reach.get(name, 0) for name in feature.operands), default=0)
-            reach |= {name: max(feature.lookback, inherited) for name in feature.names}
-        return reach
+            for name in feature.names:
+                made_of = [name] if isinstance(feature, ColumnsFeature) else feature.operands
+                reach[name] = max(feature.lookback, *(reach.get(n, 0) for n in made_of), 0)
+        return {name: reach[name] for name in self.feature_names}
+
+    @property
+    def observed(self) -> dict[str, ColumnType]:
+        """What features are made of, with its type: attributes of a snapshot, or measures of events."""
+        return _observed(self.schema_, self.events)
 
     @property
     def feature_names(self) -> list[str]:
         """All features, in the order of the specification."""
         return [name for feature in self.features for name in feature.names]
+
+    @property
+    def feature_types(self) -> dict[str, ColumnType]:
+        """The type of every feature."""
+        return types_of(self.features, self.observed)
+
+    @property
+    def feature_owners(self) -> dict[str, str]:
+        """Who answers for every feature."""
+        return {name: feature.owner or self.owner for feature in self.features for name in feature.names}
+
+    @property
+    def feature_descriptions(self) -> dict[str, str]:
+        """Every feature in words, with what is said of the columns that it is made of."""
+        given = self.events.measures if self.events else []
+        measures = {m.name: m.model_copy(update={"description": m.describe()}) for m in given}
+        told: dict[str, Told] = {**self.schema_.attributes, **measures}
+        return {name: feature.describe(name, told) for feature in self.features for name in feature.names}
+
+    @property
+    def feature_sources(self) -> list[Path]:
+        """The files of people's own functions that features are computed by."""
+        return sorted({source_of(f.function) for f in self.features if isinstance(f, PythonFeature)})
 
 
 def _if_valid(kind: Any, given: Any) -> Any:
@@ -131,55 +162,113 @@ def _if_valid(kind: Any, given: Any) -> Any:
         return None
 
 
-def _conflicts(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+def _conflicts(sections: dict[str, Any], broken: set[int | str]) -> Iterator[InitErrorDetails]:
+    """Findings across the sections; those in ``broken`` are wrong in themselves, and None here."""
     schema: SchemaSpec | None = sections.get("schema_")
+    if schema and "events" not in broken:
+        events = sections.get("events")
+        observed = _observed(schema, events)
+        yield from _grain(schema, events, sections.get("label"))
+        yield from _unknown_operands(schema, observed, sections.get("features") or [])
+        yield from _window_measures_in_earlier_months(events, sections.get("features") or [])
+        yield from _taken_names(schema, observed, sections.get("features") or [])
+        yield from _monthly_value(sections, observed)
     if schema:
-        yield from _unknown_operands(schema, sections.get("features") or [])
         yield from _label_without_column(schema, sections.get("label"))
         yield from _unknown_conditions(schema)
+        yield from _expressions(schema)
         yield from _key_of_rows(schema, sections)
         yield from _rules_without_columns(schema)
-        value = sections.get("value")
-        if value and isinstance(value.monthly_value, str) and value.monthly_value not in schema.attributes:
-            hint = nearest(value.monthly_value, list(schema.attributes))
-            yield finding(("value", "monthly_value"), f"no attribute is called {value.monthly_value!r}. {hint}")
-        elif value and isinstance(value.monthly_value, str) and value.monthly_value not in _numbers(schema):
-            kind = schema.attributes[value.monthly_value].type
-            yield finding(
-                ("value", "monthly_value"), f"expected a number, found {value.monthly_value!r} of type {kind}."
-            )
-        yield from _taken_names(schema, sections.get("features") or [])
+        yield from _unspoken_by_spark(schema, sections)
     yield from _twice(sections)
     yield from _static_source_of_many_months(sections)
 
 
-def _numbers(schema: SchemaSpec) -> set[str]:
-    return {n for n, c in schema.attributes.items() if c.type in ("integer", "number", "boolean")}
+def _observed(schema: SchemaSpec, events: EventsSpec | None) -> dict[str, ColumnType]:
+    if events:
+        return {m.name: m.type for m in events.measures}
+    return {name: column.type for name, column in schema.attributes.items()}
 
 
-def _unknown_operands(schema: SchemaSpec, features: list[Any]) -> Iterator[InitErrorDetails]:
+def _grain(schema: SchemaSpec, events: EventsSpec | None, label: LabelSpec | None) -> Iterator[InitErrorDetails]:
+    """Findings on a source of events that is declared as one in part only."""
+    if events is None:
+        if schema.time:
+            yield finding(
+                ("events",),
+                f"{schema.time!r} has role time, so that rows are events: add this section with active_months and "
+                "measures, or drop the role.",
+            )
+        if label and label.kind == "inactivity":
+            yield finding(("label", "kind"), "kind inactivity needs events. Use kind flag or absence for snapshots.")
+        return
+    if schema.time is None:
+        yield finding(
+            ("events",), "expected a column that tells when an event happened, found none. Give it 'role: time'."
+        )
+    if schema.churned:
+        yield finding(
+            ("schema", "columns"), f"an event flags nobody as having left: drop 'role: churned' of {schema.churned!r}."
+        )
+    if label and label.kind != "inactivity":
+        yield finding(("label", "kind"), f"customers of events leave by inactivity; found kind {label.kind}.")
+    for i, rule in enumerate(schema.rules):
+        if rule.reads_previous:
+            told = "an event has no previous row: a customer has many in a month."
+            yield finding(("schema", "rules", i, "expression"), told, rule.expression)
+    for place, text in problems_of(events, schema):
+        yield finding(("events", *place), text)
+
+
+def _window_measures_in_earlier_months(events: EventsSpec | None, features: list[Any]) -> Iterator[InitErrorDetails]:
+    windows = {m.name: m for m in events.measures if m.lookback} if events else {}
+    for i, feature in enumerate(features):
+        for name in feature.operands if feature and feature.lookback else ():
+            if name in windows:
+                yield finding(
+                    ("features", i, feature.kind),
+                    f"{name!r} looks at {windows[name].months} months and exists at the month itself only. Declare a "
+                    "measure of one month, and look back at that.",
+                    name,
+                )
+
+
+def _monthly_value(sections: dict[str, Any], observed: dict[str, ColumnType]) -> Iterator[InitErrorDetails]:
+    value, features = sections.get("value"), sections.get("features") or []
+    if not value or not isinstance(value.monthly_value, str):
+        return
+    name, place = value.monthly_value, ("value", "monthly_value")
+    known = [n for f in features if f for n in f.names]
+    hint = nearest(name, known)
+    # Unless it is a slip of the pen, it may be the name of an invalid feature.
+    if name not in known and (None not in features or hint.startswith("Did you mean")):
+        yield finding(place, f"no feature is called {name!r}. {hint}")
+    elif name in observed and name not in _numbers(observed):
+        yield finding(place, f"expected a number, found {name!r} of type {observed[name]}.")
+
+
+def _numbers(observed: dict[str, ColumnType]) -> set[str]:
+    return {name for name, kind in observed.items() if kind in ("integer", "number", "boolean")}
+
+
+def _unknown_operands(
+    schema: SchemaSpec, observed: dict[str, ColumnType], features: list[Any]
+) -> Iterator[InitErrorDetails]:
     """Findings on the operands of valid features; None stands for one that is invalid in itself."""
-    attributes = schema.attributes
-    known = dict.fromkeys(attributes)
-    numeric = _numbers(schema)
+    allowed = {name: c.allowed for name, c in schema.attributes.items() if c.allowed and name in observed}
+    refused = {c.name: f"it has role {c.role}" for c in schema.columns if c.name not in observed}
+    refused[schema.key] = "it is the key"
+    earlier: dict[str, ColumnType] = {}
     for i, feature in enumerate(features):
         if feature is None:
             continue
-        for operand in feature.operands:
-            place = ("features", i, "columns" if isinstance(feature, ColumnsFeature) else feature.kind)
-            if feature.kind == "ratio" and operand not in known and None in features[:i]:
-                continue  # It may be the name of the invalid feature.
-            if operand not in known or (operand not in attributes and feature.kind != "ratio"):
-                yield finding(place, f"no column is called {operand!r}. {nearest(operand, list(known))}", operand)
-            elif operand not in numeric and feature.kind not in ("columns", "lag"):
-                yield finding(place, f"expected a number, found {operand!r} of type {attributes[operand].type}.")
-        known.update(dict.fromkeys(feature.names))
-        if feature.kind not in ("columns", "lag", "bucket"):
-            numeric.update(feature.names)
+        available = Available(observed, earlier, allowed, refused, unsure=None in features[:i])
+        yield from (finding(("features", i, feature.kind), text) for text in feature.problems(available))
+        earlier = {**earlier, **feature.types(available.types)}
 
 
 def _unknown_conditions(schema: SchemaSpec) -> Iterator[InitErrorDetails]:
-    known = [c.name for c in schema.columns if c.role != "ignored"]
+    known = [c.name for c in schema.received if c.role != "ignored"]
     for i, column in enumerate(schema.columns):
         for name in column.fill_where:
             if name not in known:
@@ -188,7 +277,7 @@ def _unknown_conditions(schema: SchemaSpec) -> Iterator[InitErrorDetails]:
 
 
 def _label_without_column(schema: SchemaSpec, label: LabelSpec | None) -> Iterator[InitErrorDetails]:
-    if label and label.kind in ("flag", "same_row") and schema.churned is None:
+    if label and label.kind in ("flag", "same_row") and schema.churned is None and schema.time is None:
         yield finding(
             ("label", "kind"),
             f"kind {label.kind} needs a column with role churned, found none. Give one column of the schema "
@@ -206,15 +295,31 @@ def _twice(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
             yield finding((section,), f"{name!r} is declared twice. Give one of the two another name.")
 
 
-def _taken_names(schema: SchemaSpec, features: list[Any]) -> Iterator[InitErrorDetails]:
-    taken = {schema.key, *(c.name for c in schema.columns), *RESERVED}
+def _taken_names(
+    schema: SchemaSpec, observed: dict[str, ColumnType], features: list[Any]
+) -> Iterator[InitErrorDetails]:
+    taken = {schema.key, *(c.name for c in schema.columns), *observed, *RESERVED}
     for i, feature in enumerate(features):
-        if feature and not isinstance(feature, ColumnsFeature) and feature.name in taken:
-            yield finding(
-                ("features", i, feature.kind, "name"),
-                f"{feature.name!r} is a column already. Give the feature another name.",
-                feature.name,
-            )
+        for name in feature.names if feature and not isinstance(feature, ColumnsFeature) else ():
+            if name in taken:
+                field = "names" if isinstance(feature, PythonFeature) else "name"
+                place = ("features", i, feature.kind, field)
+                yield finding(place, f"{name!r} is a column already. Give the feature another name.", name)
+
+
+def _unspoken_by_spark(schema: SchemaSpec, sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    """Findings on names in which Spark takes a dot for a way into a structure."""
+    engine, events = sections.get("engine"), sections.get("events")
+    if engine is None or engine.kind != "spark":
+        return
+    names = [schema.key, *(c.name for c in schema.columns), *(m.name for m in (events.measures if events else ()))]
+    names += [n for f in sections.get("features") or [] if f for n in f.names]
+    if dotted := [name for name in dict.fromkeys(names) if {".", "`"} & set(name)]:
+        yield finding(
+            ("engine",),
+            f"Spark takes no . or ` in a name, found {', '.join(dotted)}. Give a column another name, with the one it "
+            "has at the source under source:.",
+        )
 
 
 def _static_source_of_many_months(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
@@ -256,6 +361,14 @@ def _key_of_rows(schema: SchemaSpec, sections: dict[str, Any]) -> Iterator[InitE
             f"a key made from the {schema.key_from} names nobody in another month, so that it needs label.kind "
             f"same_row; found {label.kind}. Name the customer's column in schema.key.",
         )
+
+
+def _expressions(schema: SchemaSpec) -> Iterator[InitErrorDetails]:
+    from churn_assets.spec.expressions import problem_of_column
+
+    for i, column in enumerate(schema.columns):
+        if column.expression and (found := problem_of_column(column, schema)):
+            yield finding(("schema", "columns", i, "expression"), found, column.expression)
 
 
 def _rules_without_columns(schema: SchemaSpec) -> Iterator[InitErrorDetails]:

@@ -150,7 +150,7 @@ class Lake:
         Raises:
             LakeError: files that it names are gone.
         """
-        scanned = pl.scan_parquet(self._files(record), hive_partitioning=False, glob=False)
+        scanned = pl.scan_parquet(self.files(record), hive_partitioning=False, glob=False)
         own = [column for column in _own(record) if column.meta.output_name() != MONTH]
         return scanned.select(pl.lit(Month.parse(record.month).first_day).alias(MONTH), *own)
 
@@ -162,12 +162,17 @@ class Lake:
         """
         import pyarrow.parquet as pq
 
-        for path in self._files(record):
+        for path in self.files(record):
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(ROW_GROUP):
                     yield pl.DataFrame(pl.from_arrow(batch)).select(_own(record))
 
-    def _files(self, record: MonthRecord) -> list[Path]:
+    def files(self, record: MonthRecord) -> list[Path]:
+        """The Parquet files that ``record`` names, for those who read them by themselves.
+
+        Raises:
+            LakeError: some are gone.
+        """
         files = [self.root / record.table / name for name in record.files]
         if gone := [f for f in files if not f.exists()]:
             month = Month.parse(record.month)

@@ -187,10 +187,30 @@ def test_a_dropped_file_runs_its_month_and_its_bad_rows_can_be_read_in_the_ui(de
     expect(page.get_by_text("1,500 validated").or_(page.get_by_text("1,493 validated")).first).to_be_visible()
     page.goto(f"{dev.url}/assets/dropped/validated_data?view=checks&checkDetail=error_rate")
     expect(page.get_by_text("most often monthly_charge breaks 'min' (7 rows)").first).to_be_visible()
-    page.get_by_text("[Show Markdown]").nth(1).click()
+    page.get_by_text("[Show Markdown]").first.click()
     picture = page.get_by_role("img", name="Quarantined rows by rule")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 0
+
+
+def test_the_feature_page_its_checks_and_what_columns_are_made_of_are_seen_in_the_ui(dev: Dev, page: Any) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"{dev.url}/assets/churn/feature_store?view=partitions&partition=2024-05")
+    expect(page.get_by_text("call_minutes_mean_4m").first).to_be_visible()
+    page.get_by_text("[Show Markdown]").first.click()
+    for heading in ("What they are", "How they are distributed in 2024-05"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    page.goto(f"{dev.url}/assets/churn/feature_store?view=checks&checkDetail=feature_leak")
+    expect(page.get_by_text("No feature tells by itself which").first).to_be_visible()
+    page.get_by_text("[Show Markdown]").first.click()
+    picture = page.get_by_role("img", name="AUC of single features")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
+    page.goto(f"{dev.url}/assets/churn/features")
+    expect(page.get_by_text("From validated_data: data_gb.").first).to_be_visible()
+    page.goto(f"{dev.url}/assets/churn/predictions")
+    expect(page.get_by_text("From features: monthly_charge.").first).to_be_visible()
 
 
 def test_a_month_whose_window_is_missing_fails_in_the_ui_with_the_command_that_mends_it(dev: Dev, page: Any) -> None:

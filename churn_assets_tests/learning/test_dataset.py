@@ -199,3 +199,86 @@ def test_without_a_mature_label_there_is_a_version_without_rows(lake: Lake) -> N
 def test_a_label_in_its_own_row_needs_no_later_month(lake: Lake) -> None:
     rows = dataset(lake, START, label={"kind": "same_row"}).rows()
     assert dict(rows.select("customer_id", "label").iter_rows()) == {c: left(c, START) for c in CUSTOMERS}
+
+
+EVENTS: dict[str, Any] = {
+    "active_months": 1, "activity": {"returned": False}, "measures": [{"name": "calls", "kind": "count"}],
+}  # fmt: skip
+
+
+def of_events(month: Month = START + 5, **changes: Any) -> PipelineSpec:
+    """A pipeline of events with numbered customers, who leave by two months without activity."""
+    columns = [
+        {"name": "customer_id", "type": "integer"}, {"name": "at", "type": "timestamp", "role": "time"},
+        {"name": "returned", "type": "boolean"},
+    ]  # fmt: skip
+    given = {
+        "schema": {"key": "customer_id", "columns": columns}, "events": EVENTS,
+        "label": {"kind": "inactivity", "horizon": 2}, "features": [{"kind": "columns", "columns": ["calls"]}],
+        "value": {"monthly_value": 1},
+    }  # fmt: skip
+    return declared(**given | changes)
+
+
+def logged(month: Month) -> pl.DataFrame:
+    """Customer n has an active event in every n-th month, and returns something in all of them."""
+    active = [n for n in range(1, 5) if month.number % n == 0]
+    lines = [(n, False) for n in active] + [(n, True) for n in range(1, 5)]
+    return pl.DataFrame(lines, {"customer_id": pl.Int64, "returned": pl.Boolean}, orient="row")
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Lake:
+    """Six months of events of four customers, all of whom have features in every month."""
+    made = Lake(tmp_path)
+    for month in month_range(START, START + 5):
+        write(made, "features", month, pl.DataFrame({"customer_id": [1, 2, 3, 4], "calls": [month.number] * 4}))
+        write(made, "validated_data", month, logged(month))
+        write(made, "quarantined_data", month, None)
+    return made
+
+
+def labels(lake: Lake, month: Month = START + 5, **changes: Any) -> dict[tuple[int, int], bool]:
+    """The label by month and customer."""
+    rows = Dataset(lake, of_events(**changes), month).rows()
+    return {(r["event_month"].month, r["customer_id"]): r["label"] for r in rows.iter_rows(named=True)}
+
+
+def test_by_inactivity_a_customer_has_left_who_is_silent_in_all_months_of_the_horizon(events: Lake) -> None:
+    found = labels(events)
+    assert found == {(j, n): all((j + i) % n for i in (1, 2)) for j in (1, 2, 4) for n in range(1, 5)}
+    assert True in found.values() and False in found.values()
+
+
+def test_an_immature_label_is_unknown_and_never_negative(events: Lake) -> None:
+    assert {month for month, _ in labels(events)} == {1, 2, 4}, "3 lies in the purge gap, 5 and 6 are immature"
+    assert labels(events, START + 1) == {}
+    assert {month for month, _ in labels(events, START + 2)} == {1}
+    write(events, "validated_data", START + 5, None)
+    found = labels(events)
+    assert {key for key in found if key[0] == 4} == {(4, 1)}, "of the others May alone says nothing"
+    assert found[4, 1] is False
+
+
+def test_a_customer_in_quarantine_is_unknown_unless_another_month_shows_activity(events: Lake) -> None:
+    write(events, "quarantined_data", START + 4, pl.DataFrame({"customer": ["3", "4", None], "rule": ["r"] * 3}))
+    found = labels(events)
+    assert (4, 4) not in found
+    assert found[4, 3] is False, "active in June"
+    assert found[4, 1] is False
+
+
+def test_what_counts_as_activity_is_part_of_the_version(events: Lake) -> None:
+    first = Dataset(events, of_events(), START + 5).version()
+    every = Dataset(events, of_events(events={**EVENTS, "activity": {}}), START + 5).version()
+    assert first.positives and not every.positives
+    assert first.id != every.id
+    alike = Dataset(events, of_events(events={**EVENTS, "activity": {"returned": [False]}}), START + 5).version()
+    assert alike.parts.equals(first.parts)
+    assert alike.id != first.id, "said otherwise, it is another recipe"
+
+
+def test_a_snapshot_without_rows_leaves_the_numbers_of_customers_as_they_are(events: Lake) -> None:
+    write(events, "features", START + 1, None)
+    assert Dataset(events, of_events(), START + 5).rows().schema["customer_id"] == pl.Int64
+    assert Dataset(events, of_events(), START).rows().schema["customer_id"] == pl.Int64

@@ -26,6 +26,13 @@ def test_deciles_hold_a_tenth_each() -> None:
     assert expected == pytest.approx([0.1] * 10 + [0.0])
 
 
+def test_beside_a_frequent_value_the_others_have_their_own_deciles() -> None:
+    frame = pl.DataFrame({"x": [0.0] * 900 + [float(i) for i in range(1, 101)]})
+    expected, actual = shares(frame * 1000, reference_of(frame, ["x"]))["x"]
+    assert expected == pytest.approx([0, 0.9, *[0.01] * 10, 0])
+    assert actual == pytest.approx([0, 0.9, *[0] * 9, 0.1, 0])
+
+
 def test_a_shift_moves_the_shares() -> None:
     frame = pl.DataFrame({"x": np.arange(1000.0)})
     _, actual = shares(frame + 500, reference_of(frame, ["x"]))["x"]

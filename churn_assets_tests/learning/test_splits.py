@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.errors import LearningError
-from churn_assets.learning.splits import folds, holdout_parts
+from churn_assets.learning.splits import folds, holdout_parts, sampled
 
 
 def _people(left: int, stayed: int) -> tuple[pl.Series, pl.Series]:
@@ -55,6 +55,15 @@ def test_a_fold_depends_on_its_customer_alone_and_folds_are_about_equal() -> Non
 
 
 PINNED = [4, 0, 3, 4, 0, 3]
+
+
+def test_a_sample_takes_whole_customers_and_grows_with_its_share() -> None:
+    customers = pl.Series([f"c{i}" for i in range(5000)] * 2)
+    tenth, third = sampled(customers, 0.1), sampled(customers, 1 / 3)
+    assert tenth[:5000].equals(tenth[5000:])
+    assert (third | ~tenth).all()
+    assert [tenth.mean(), third.mean()] == pytest.approx([0.1, 1 / 3], abs=0.02)
+    assert np.bincount(folds(customers)[tenth.to_numpy()], minlength=5).min() > 150, "independent of the folds"
 
 
 def test_wrong_arguments_are_named() -> None:

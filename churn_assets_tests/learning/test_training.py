@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -7,6 +8,7 @@ import pytest
 
 from churn_assets.errors import LearningError
 from churn_assets.learning.calibration import expit
+from churn_assets.learning.candidates import fit_candidate
 from churn_assets.learning.evaluation import auc, calibration_error
 from churn_assets.learning.training import Training, choose, dump, load, train
 from churn_assets.spec.learning import CandidateSpec
@@ -78,6 +80,19 @@ def test_without_calibration_rows_whole_customers_are_cross_fitted(rows: pl.Data
     assert "5 folds of the customers in 1600 rows" in crossed.reason
     assert all(model.calibration.fitted for model in crossed.models.values())
     assert calibration_error(fit["label"], crossed.models["baseline"].predict(fit)) < 0.04
+
+
+def test_fitting_elsewhere_is_for_what_has_rows_to_calibrate_on(rows: pl.DataFrame, training: Training) -> None:
+    asked = []
+
+    def elsewhere(candidate: CandidateSpec, *given: Any) -> Any:
+        asked.append(candidate.name)
+        return fit_candidate(candidate, *given)
+
+    assert _same(training, train(rows, FEATURES, CANDIDATES, 0, elsewhere), rows)
+    assert asked == ["baseline", "xgboost"]
+    train(rows.filter(pl.col("part") == "fit"), FEATURES, [BASELINE], 0, elsewhere)
+    assert asked == ["baseline", "xgboost"]
 
 
 def test_calibration_rows_of_one_class_are_not_enough(rows: pl.DataFrame) -> None:

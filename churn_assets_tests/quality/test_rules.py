@@ -224,3 +224,10 @@ def test_checking_leaves_the_environment_as_it_was() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "True"
+
+
+def test_rows_of_a_later_piece_alone_may_break_a_rule_between_columns() -> None:
+    spec = schema({"name": "x", "type": "integer"}, max_error_rate=1, rules=[{"id": "small", "expression": "x < 5"}])
+    later = raw(["7", "8", "3"]).with_columns(id=pl.Series(["d", "e", "f"]))
+    found = validate([raw(["1", "2"]), later], spec)
+    assert found.quarantined.select("_row", "rule", "value").rows() == [(3, "small", "x=7"), (4, "small", "x=8")]

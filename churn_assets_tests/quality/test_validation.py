@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -294,7 +294,7 @@ def test_how_a_month_is_divided_is_of_no_account(
             assert getattr(found, name) == getattr(whole, name)
 
 
-KINDS = st.sampled_from(["string", "category", "integer", "number", "boolean", "date"])
+KINDS = st.sampled_from(["string", "category", "integer", "number", "boolean", "date", "timestamp"])
 ANYTHING = st.one_of(
     st.lists(st.text(max_size=12), max_size=6),
     st.lists(st.text(alphabet="0123456789.,-+eE €$%'/: \u00a0TZ", max_size=14), max_size=6),
@@ -325,3 +325,165 @@ def test_anything_is_read_or_asked_for_and_nothing_else_fails(kind: str, values:
     again = validate(found.valid, spec)
     assert_frame_equal(again.valid, found.valid)
     assert again.quarantined.is_empty()
+
+
+TIME = {"name": "at", "type": "timestamp", "role": "time"}
+AMOUNT = {"name": "amount", "type": "number", "expression": "n * price"}
+EVENTS = schema(
+    {"name": "n", "type": "integer"},
+    TIME,
+    {"name": "price", "type": "number", "min": 0},
+    {"name": "taken_back", "type": "boolean", "expression": "n < 0"},
+    {**AMOUNT, "max": 100},
+    max_error_rate=1,
+    rules=[{"id": "not_all", "expression": "amount <> 13"}],
+)
+
+
+def events(*lines: tuple[Any, ...]) -> pl.DataFrame:
+    return pl.DataFrame(lines, schema={"id": pl.String, "n": pl.String, "at": pl.String, "price": pl.String},
+                        orient="row")  # fmt: skip
+
+
+def test_a_customer_may_have_many_events_and_equal_ones() -> None:
+    found = validate(
+        events(("b", "1", "2024-03-05 08:00:00", "2"), ("a", "1", "2024-03-09 08:00:00", "2"),
+               ("a", "-1", "2024-03-01 00:00:00", "2"), ("b", "1", "2024-03-05 08:00:00", "2")),
+        EVENTS, MONTH,
+    )  # fmt: skip
+    assert found.quarantined.is_empty()
+    assert found.valid.columns == ["id", "n", "at", "price", "taken_back", "amount"]
+    assert found.valid.rows() == [
+        ("a", -1, datetime(2024, 3, 1), 2.0, True, -2.0), ("a", 1, datetime(2024, 3, 9, 8), 2.0, False, 2.0),
+        ("b", 1, datetime(2024, 3, 5, 8), 2.0, False, 2.0), ("b", 1, datetime(2024, 3, 5, 8), 2.0, False, 2.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at", "inside"),
+    [
+        ("2024-02-29 23:59:59.999999", False), ("2024-03-01 00:00:00", True), ("2024-03-31 23:59:59.999999", True),
+        ("2024-03-31 23:59:59", True), ("2024-04-01 00:00:00", False), ("2023-03-05 08:00:00", False),
+    ],
+)  # fmt: skip
+def test_an_event_of_another_month_is_set_aside(at: str, inside: bool) -> None:
+    found = validate(events(("a", "1", at, "2")), EVENTS, MONTH)
+    assert len(found.valid) == inside
+    if not inside:
+        (row,) = found.quarantined.rows(named=True)
+        assert (row["customer"], row["rule"], row["column"]) == ("a", "in_month", "at")
+        assert row["value"].startswith(at)
+        assert row["expected"] == "a time in 2024-03"
+
+
+def test_events_of_days_lie_in_their_month_too() -> None:
+    days = schema({"name": "at", "type": "date", "role": "time"}, max_error_rate=1)
+    frame = pl.DataFrame({"id": ["a"] * 4, "at": ["2024-02-29", "2024-03-01", "2024-03-31", "2024-04-01"]})
+    found = validate(frame, days, MONTH)
+    assert found.valid["at"].to_list() == [date(2024, 3, 1), date(2024, 3, 31)]
+    assert found.quarantined["rule"].to_list() == ["in_month"] * 2
+
+
+def test_an_event_without_customer_or_time_is_set_aside() -> None:
+    frame = events((None, "1", "2024-03-05 08:00:00", "2"), ("a", "1", None, "2"), ("a", "1", "tomorrow", "2"))
+    found = validate(frame, EVENTS, MONTH)
+    assert found.valid.is_empty()
+    assert found.quarantined.select("_row", "rule", "column").rows() == [
+        (1, "required", "id"), (2, "required", "at"), (3, "type", "at"),
+    ]  # fmt: skip
+
+
+def test_what_an_expression_makes_keeps_its_columns_rules_and_may_be_named_by_others() -> None:
+    frame = events(("a", "60", "2024-03-05 08:00:00", "2"), ("b", "1", "2024-03-05 08:00:00", "13"))
+    found = validate(frame, EVENTS, MONTH)
+    assert found.quarantined.select("_row", "rule", "column", "value", "expected").rows() == [
+        (1, "max", "amount", "120.0", "at most 100"), (2, "not_all", "amount", "amount=13.0", "amount <> 13"),
+    ]  # fmt: skip
+
+
+def test_what_is_made_of_a_broken_value_is_one_failure_and_not_two() -> None:
+    frame = raw(["1", "x", None, "4"], price=["2", "2", "2", None])
+    columns = ({"name": "x", "type": "integer"}, {"name": "price", "type": "number", "nullable": True},
+               {"name": "amount", "type": "number", "expression": "x * price"})  # fmt: skip
+    found = validate(frame, schema(*columns, max_error_rate=1))
+    assert found.valid.rows() == [("c0", 1, 2.0, 2.0)]
+    assert found.quarantined.select("_row", "rule", "column").rows() == [
+        (2, "type", "x"), (3, "required", "x"), (4, "required", "amount"),
+    ]  # fmt: skip
+
+
+def test_expressions_build_on_one_another_and_know_the_month() -> None:
+    columns = (
+        {"name": "x", "type": "integer"},
+        {"name": "twice", "type": "integer", "expression": "x * 2"},
+        {"name": "more", "type": "boolean", "expression": "twice > 2 OR id = 'c0'"},
+        {"name": "begins", "type": "date", "expression": "month_start", "nullable": True},
+    )
+    with pytest.raises(QualityError, match="expected a column, found none"):
+        validate(raw(["1"]), schema(*columns), MONTH)
+    columns = (*columns[:3], {"name": "begins", "type": "date", "expression": "CASE WHEN x = 1 THEN month_start END",
+                              "nullable": True})  # fmt: skip
+    found = validate(raw(["1", "2", "1"]), schema(*columns), MONTH)
+    assert found.valid.rows() == [
+        ("c0", 1, 2, True, date(2024, 3, 1)), ("c1", 2, 4, True, None), ("c2", 1, 2, False, date(2024, 3, 1)),
+    ]  # fmt: skip
+
+
+def test_a_division_by_zero_is_set_aside() -> None:
+    columns = ({"name": "x", "type": "number"}, {"name": "inverse", "type": "number", "expression": "1 / x"})
+    found = validate(raw(["0", "4"]), schema(*columns, max_error_rate=1))
+    assert found.valid["inverse"].to_list() == [0.25]
+    assert found.quarantined.select("rule", "column", "value").rows() == [("finite", "inverse", "inf")]
+
+
+def test_an_expression_that_fails_on_a_value_names_its_column() -> None:
+    columns = ({"name": "x", "type": "string"}, {"name": "n", "type": "integer", "expression": "CAST(x AS BIGINT)"})
+    assert validate(raw(["1"]), schema(*columns)).valid["n"].to_list() == [1]
+    with pytest.raises(QualityError, match="column n: expected an expression that can be made of any values"):
+        validate(raw(["1", "one"]), schema(*columns))
+    columns[1]["expression"] = "TRY_CAST(x AS BIGINT)"
+    found = validate(raw(["1", "one"]), schema(*columns, max_error_rate=1))
+    assert found.quarantined.select("_row", "rule", "column").rows() == [(2, "required", "n")]
+
+
+def test_a_made_column_is_not_looked_for_in_the_delivery() -> None:
+    columns = ({"name": "x", "type": "integer"}, {"name": "twice", "type": "integer", "expression": "x * 2"})
+    found = validate(raw(["1"], twice=["7"]), schema(*columns))
+    assert found.valid.rows() == [("c0", 1, 2)]
+    assert found.undeclared == ("twice",)
+
+
+def test_a_made_column_leaves_the_name_of_a_rows_content_as_it_was() -> None:
+    plain = {"name": "x", "type": "string"}
+    made = {"name": "long", "type": "boolean", "expression": "LENGTH(x) > 3"}
+    frame = pl.DataFrame({"x": ["a", "abcd"]})
+    alone, both = (validate(frame, schema(*c, key_from="content")).valid for c in ((plain,), (plain, made)))
+    assert both["id"].to_list() == alone["id"].to_list()
+    assert both["long"].to_list() == [x == "abcd" for x in both["x"]]
+
+
+LOGGED = st.tuples(
+    st.sampled_from(["a", "b", " a", "", None]),
+    st.sampled_from(["1", "-3", "x", None]),
+    st.integers(-3, 33).map(lambda d: str(datetime(2024, 3, 1) + timedelta(days=d))) | st.sampled_from(["?", None]),
+    st.sampled_from(["2", "-2", "13", "nan", None]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LOGGED, max_size=20), st.lists(st.integers(0, 20), max_size=3))
+def test_no_event_ever_vanishes_and_none_counts_in_another_month(lines: list[Any], cuts: list[int]) -> None:
+    frame = events(*lines)
+    found = validate(frame, EVENTS, MONTH)
+    bad = found.quarantined["_row"].n_unique()
+    assert len(found.valid) + bad == len(frame)
+    assert found.verdict.quarantined == bad
+    assert found.valid["at"].is_between(datetime(2024, 3, 1), datetime(2024, 4, 1), closed="left").all()
+    assert found.valid.select("id", "at").equals(found.valid.select("id", "at").sort("id", "at"))
+    assert found.valid["amount"].equals((found.valid["n"] * found.valid["price"]).alias("amount"))
+    ends = [0, *sorted(min(c, len(frame)) for c in cuts), len(frame)]
+    again = validate([frame[a:b] for a, b in pairwise(ends)], EVENTS, MONTH)
+    assert_frame_equal(again.valid, found.valid)
+    assert_frame_equal(again.quarantined, found.quarantined)
+    back = validate(found.valid.drop("taken_back", "amount"), EVENTS, MONTH)
+    assert_frame_equal(back.valid, found.valid)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from churn_assets.errors import SpecError
+from churn_assets.spec import OnlineSpec
 from churn_assets.spec.environment import with_environment
 from churn_assets.spec.source import HttpSourceSpec
 
@@ -24,3 +25,11 @@ def test_what_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             HttpSourceSpec(type="http", url=URL, token="{{ env.TOKEN }}", headers={"X": "{{ env.KEY }}"}),
             "mine: source",
         )
+
+
+def test_a_value_that_doesnt_fit_is_told_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE", "mysql://app:s3cret@host/online")
+    told = r"mine: online, with what the environment gives: url: .*found mysql://"
+    with pytest.raises(SpecError, match=told) as error:
+        with_environment(OnlineSpec(url="{{ env.STORE }}"), "mine: online")
+    assert "s3cret" not in str(error.value)

@@ -74,10 +74,10 @@ BAD: list[tuple[str, str]] = [
     ("tenure > AVG(tenure)", "AVG is no function of single rows"),
     ("SUM(tenure) > 1", "SUM is no function of single rows"),
     ("COUNT(*) > 1", "COUNT is no function of single rows"),
-    ("LAG(tenure) OVER (ORDER BY since) > 1", "expected a rule on single rows, found OVER"),
-    ("tenure IN (SELECT 1)", "expected a rule on single rows, found SELECT"),
-    ("EXISTS (SELECT 1)", "expected a rule on single rows"),
-    ("tenure > ALL(tenure)", "expected a rule on single rows, found ALL"),
+    ("LAG(tenure) OVER (ORDER BY since) > 1", "expected an expression on single rows, found OVER"),
+    ("tenure IN (SELECT 1)", "expected an expression on single rows, found SELECT"),
+    ("EXISTS (SELECT 1)", "expected an expression on single rows"),
+    ("tenure > ALL(tenure)", "expected an expression on single rows, found ALL"),
     ("lenght(plan) > 1", "lenght is no function of single rows. Did you mean 'length'?"),
     ("tenure > 1 -- and more", "without comments"),
     ("tenure > /* one */ 1", "without comments"),
@@ -108,9 +108,9 @@ def test_a_column_may_not_have_a_name_of_the_rules(name: str) -> None:
 def test_an_expression_means_what_it_says() -> None:
     frame = pl.DataFrame({"tenure": [3, 5, None], "previous.tenure": [4, 5, 6], "plan": ["previous.x", "b", None]})
     both = "tenure >= previous.tenure OR plan = 'previous.x'"
-    assert frame.select(compiled(rule(both))).to_series().to_list() == [True, True, None]
+    assert frame.select(compiled(both)).to_series().to_list() == [True, True, None]
     bounds = pl.DataFrame({"since": [date(2024, 1, 31)], "month_end": [date(2024, 2, 1)]})
-    assert bounds.select(compiled(rule("since < month_end"))).item()
+    assert bounds.select(compiled("since < month_end")).item()
 
 
 @settings(max_examples=300, deadline=None)
