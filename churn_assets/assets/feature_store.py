@@ -44,10 +44,7 @@ def _make(work: Work) -> Made:
         _check(work, leak, _bars("AUC of single features", leak.table, "auc")),
     )
     catalogue = profile(rows, pipeline.spec, _figures(drift, "psi"), _figures(leak, "auc"))
-    return Made(
-        rows=catalogue,
-        checks=(*checks, _served(work, record, rows, checks)),
-    )
+    return Made(catalogue, checks=(*checks, _served(work, record, rows, checks)))
 
 
 def _features(work: Work, month: Month) -> pl.DataFrame | None:

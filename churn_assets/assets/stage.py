@@ -73,7 +73,8 @@ class CheckPlan:
     def severity(self, spec: PipelineSpec) -> Severity:
         """What a failure does in a pipeline."""
         if self.expectation:
-            chosen: Severity = reduce(getattr, self.expectation.split("."), spec)  # type: ignore[arg-type, assignment]
+            whole: Any = spec
+            chosen: Severity = reduce(getattr, self.expectation.split("."), whole)
             return chosen
         return "stop" if self.blocking else "warn"
 

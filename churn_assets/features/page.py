@@ -96,4 +96,8 @@ def _markdown(frame: pl.DataFrame, texts: Sequence[str]) -> str:
     """A frame as a Markdown table; what isn't among ``texts`` stands on the right."""
     rule = ["---" if name in texts else "---:" for name in frame.columns]
     lines = [frame.columns, rule, *frame.cast(pl.String).fill_null("").iter_rows()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.e2e
 BEFORE_LEARNING = ("raw_data", "validated_data", "features")
 FILES = {"type": "file", "path": "incoming/{month}.csv"}
 FORGIVING = {"max_row_change": 1000, "max_error_rate": 1, "expectations": {"churn_rate": "off", "duplicate": "off"}}
-SETTINGS = settings(max_examples=2, deadline=None)
 POISONS = st.lists(st.sampled_from(["values", "rows", "labels", "nothing", "twice"]), min_size=4, max_size=4)
 
 
@@ -102,7 +101,7 @@ DELIVERIES: dict[str, Callable[[int, str, pytest.FixtureRequest], pl.DataFrame]]
 }
 
 
-@SETTINGS
+@settings(max_examples=2, deadline=None)
 @given(st.integers(2, 3), POISONS, st.integers(0, 99))
 def test_nothing_after_a_month_changes_what_it_made(
     told: Installation, tmp_path_factory: pytest.TempPathFactory, at: int, poisons: list[str], seed: int
@@ -136,7 +135,7 @@ def poisoned(rows: pl.DataFrame, how: str, seed: int) -> pl.DataFrame:
             return rows.with_columns(mixed)
 
 
-@SETTINGS
+@settings(max_examples=1, deadline=None)
 @given(st.permutations(MONTHS), st.permutations(MONTHS))
 def test_months_computed_in_any_order_are_the_same(
     told: Installation, tmp_path_factory: pytest.TempPathFactory, first: list[str], second: list[str]

@@ -8,11 +8,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from churn_assets.months import STAGES, Month
-from churn_assets_tests.conftest import MONTHS
+from churn_assets_tests.conftest import MONTHS as OF_TWIN
 from churn_assets_tests.engines.cluster import CLUSTER, needs_spark
 from churn_assets_tests.installation import Installation, small_spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs_spark]
+
+MONTHS = OF_TWIN[:4]
+"""The fourth is the first whose model has a month to calibrate on, and is trained on the cluster."""
 
 
 @pytest.fixture(scope="module")

@@ -57,10 +57,11 @@ FEATURES: list[Any] = TypeAdapter(list[FeatureSpec]).validate_python(
         {"kind": "months_since", "column": "plan", "equals": ["a", "é"], "months": 4},
         {"kind": "share", "column": "paperless", "months": 3},
         {"kind": "ratio", "name": "trend", "numerator": "charge", "denominator": "charge_mean_5m"},
-        {"kind": "ratio", "numerator": "charge", "denominator": "calls"},
+        {"kind": "ratio", "name": "LATE", "numerator": "charge", "denominator": "calls"},
         {"kind": "bucket", "column": "charge", "edges": [-1, 0, 2.5]},
         {"kind": "interaction", "columns": ["plan", "paperless", "charge_bucket"]},
         {"kind": "interaction", "columns": ["charge", "calls", "trend"]},
+        {"kind": "interaction", "columns": ["LATE", "late"]},
         {"kind": "rank", "column": "charge"},
         {"kind": "rank", "column": "calls", "by": ["plan", "paperless"]},
         {

@@ -6,8 +6,8 @@ import pytest
 
 from churn_assets.errors import QualityError
 from churn_assets.features.lineage import of_features, of_predictions, of_validated
-from churn_assets.spec import PipelineSpec, SchemaSpec
-from churn_assets_tests.declared import COLUMNS, declared
+from churn_assets.spec import SchemaSpec
+from churn_assets_tests.declared import declared
 
 
 def features(*given: dict[str, Any], **changes: Any) -> dict[str, list[str]]:
@@ -127,8 +127,7 @@ def test_a_column_that_was_not_delivered_is_refused() -> None:
 
 
 def test_predictions_are_made_of_the_champions_features() -> None:
-    spec: PipelineSpec = declared(schema={"key": "customer_id", "columns": COLUMNS})
-    found = of_predictions(spec, ["plan", "calls"])
+    found = of_predictions(declared(value={"monthly_value": "charge"}), ["plan", "calls"])
     assert found["p_leave"] == found["reason_1"] == [("features", "calls"), ("features", "plan")]
     assert found["monthly_value"] == [("features", "charge")]
     assert found["expected_value"] == [("features", "calls"), ("features", "charge"), ("features", "plan")]

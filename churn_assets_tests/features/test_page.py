@@ -15,7 +15,7 @@ SPEC = declared(
     description="A shop.",
     features=[
         {"kind": "columns", "columns": ["plan", "calls"]},
-        {"kind": "mean", "column": "calls", "months": 4, "description": "Calls |of four months.", "owner": "a@b.org"},
+        {"kind": "mean", "column": "calls", "months": 4, "description": "Calls |of\nfour months.", "owner": "a@b.org"},
     ],
 )
 ROWS = pl.DataFrame({"plan": ["plus", "plus", None], "calls": [1, 20, 3], "calls_mean_4m": [1 / 3, 2.0, 4000.0]})

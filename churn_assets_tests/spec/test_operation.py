@@ -20,7 +20,7 @@ def test_an_engine_is_declared_by_its_name_or_with_its_settings() -> None:
     [
         ("dask", "'polars' or 'spark'"),
         ({"kind": "spark", "masters": "yarn"}, "Did you mean 'master'"),
-        ({"kind": "polars", "workers": 2, "master": "yarn"}, "master, workers is for kind spark, found kind polars"),
+        ({"kind": "polars", "workers": 3, "master": "yarn"}, "master, workers is for kind spark, found kind polars"),
         ({"kind": "spark", "master": "sc://host"}, "Spark Connect can't train XGBoost"),
         ({"kind": "spark", "workers": 0}, "greater than or equal to 1"),
     ],
