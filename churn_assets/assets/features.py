@@ -8,7 +8,7 @@ import narwhals as nw
 import polars as pl
 
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
-from churn_assets.engines import open_engine
+from churn_assets.engines import Engine, open_engine
 from churn_assets.features import MONTHS_OBSERVED, compute
 from churn_assets.features.events import active_customers, customer_months
 from churn_assets.features.lineage import of_features
@@ -30,10 +30,10 @@ def _make(work: Work) -> Made:
     keep = ~nw.col(schema.churned) if leaves and schema.churned else None
     if events := pipeline.spec.events:
         recent = [frame for lag, frame in frames.items() if lag < events.active_months]
-        active = _count(active_customers(recent, schema.key, events.activity), None)
-        frames = customer_months(frames, schema.key, schema.time or "", events, work.month)
+        active = _count(engine, active_customers(recent, schema.key, events.activity))
+        frames = engine.settled(customer_months(frames, schema.key, schema.time or "", events, work.month))
     else:
-        active = _count(frames[0], keep)
+        active = _count(engine, frames[0], keep)
     made = compute(frames, schema.key, pipeline.spec.features, keep=keep, types=pipeline.spec.observed)
     available = pl.lit(pipeline.calendar.available_from(work.month)).alias(AVAILABLE_AT)
     tally = Tally(schema.key)
@@ -46,9 +46,10 @@ def _make(work: Work) -> Made:
     )
 
 
-def _count(frame: Any, keep: nw.Expr | None) -> int:
+def _count(engine: Engine, frame: Any, keep: nw.Expr | None = None) -> int:
     rows = nw.from_native(frame)
-    return int((rows if keep is None else rows.filter(keep)).select(nw.len()).collect().item())
+    counted = (rows if keep is None else rows.filter(keep)).select(nw.len()).to_native()
+    return int(pl.concat(engine.pieces(counted)).item())
 
 
 def _one_row_each(tally: Tally, active: int) -> Check:

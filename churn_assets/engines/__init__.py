@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import polars as pl
@@ -22,6 +22,10 @@ class Engine(Protocol):
             LakeError: files that it names are gone.
             EngineError: the engine can't read them.
         """
+        ...
+
+    def settled(self, frames: Mapping[int, Any]) -> dict[int, Any]:
+        """The same frames, computed before they are joined with each other where that is cheaper."""
         ...
 
     def pieces(self, frame: Any) -> Iterator[pl.DataFrame]:

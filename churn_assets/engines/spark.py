@@ -1,6 +1,7 @@
 """Spark: executors read the lake's files themselves; what comes back passes the driver batch by batch.
 
-Executors need nothing of this package: Python, pyarrow and, to train, xgboost and pandas. They never write the lake.
+Executors need nothing of this package: Python with pyarrow and, to train, with pandas, scikit-learn and xgboost. They
+never write the lake.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,12 @@ DEFAULTS: Mapping[str, str] = {
 }
 """Settings that a pipeline may replace."""
 
-FIXED: Mapping[str, str] = {"spark.sql.session.timeZone": "UTC", "spark.sql.caseSensitive": "true"}
-"""Settings that a pipeline can't replace: times and names mean what they mean in the lake."""
+FIXED: Mapping[str, str] = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.ansi.enabled": "true",
+}
+"""Settings that a pipeline can't replace: times and names mean what they do in the lake, and errors are no nulls."""
 
 PYTHON = "spark.pyspark.python"
 
@@ -67,6 +72,9 @@ class SparkEngine:
         ]
         return stored.select(F.lit(Month.parse(record.month).first_day).alias(MONTH), *own)
 
+    def settled(self, frames: Mapping[int, DataFrame]) -> dict[int, DataFrame]:
+        return dict(frames)
+
     def pieces(self, frame: DataFrame) -> Iterator[pl.DataFrame]:
         with explained("compute what it was asked for"):
             names = frame.columns
@@ -81,7 +89,7 @@ class SparkEngine:
         session = self.session
         with explained(f"read {files[0]}"):
             # Without the scheme, a cluster would look for them in its default file system.
-            return session.read.parquet(*(f"file://{file}" for file in files))
+            return session.read.parquet(*(f"file://{file.absolute()}" for file in files))
 
 
 def _named(rows: Any, names: list[str]) -> pl.DataFrame:
@@ -150,8 +158,7 @@ def _cause(error: Exception) -> str:
 def _session(spec: EngineSpec) -> SparkSession:
     """This process's session; one that has died, or is for another cluster or other settings, is replaced."""
     wanted = json.dumps([spec.master, spec.settings], sort_keys=True)
-    running = _RUNNING.get(wanted)
-    if running and (context := running.sparkContext._jsc) and not context.sc().isStopped():
+    if (running := _RUNNING.get(wanted)) and _lives(running):
         return running
     try:
         from pyspark.sql import SparkSession
@@ -176,11 +183,19 @@ def _session(spec: EngineSpec) -> SparkSession:
 _RUNNING: dict[str, SparkSession] = {}
 
 
+def _lives(session: SparkSession) -> bool:
+    with suppress(Exception):  # Without its Java process, asking it raises this or that.
+        context = session.sparkContext._jsc
+        return context is not None and not context.sc().isStopped()
+    return False
+
+
 @atexit.register
 def _end() -> None:
     """Ends the session that this process began: executors that lose their driver otherwise complain at length."""
     while _RUNNING:
-        _RUNNING.popitem()[1].stop()
+        with suppress(Exception):  # It may have died.
+            _RUNNING.popitem()[1].stop()
 
 
 @contextmanager

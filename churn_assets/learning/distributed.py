@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ class _ClusterFit:
         records = [r for r in self.dataset.lake.records(window) if Month.parse(r.month) in self.dataset.split.fit]
         months = [rows for record in records if (rows := self._labelled(record)) is not None]
         rows = reduce(lambda one, other: one.unionByName(other), months).persist()
-        self.stack.callback(rows.unpersist)
+        self.stack.callback(_forget, rows)
         return rows
 
     def _labelled(self, record: MonthRecord) -> DataFrame | None:
@@ -116,6 +116,11 @@ class _ClusterFit:
         native = XGBClassifier(**params, feature_types=types, enable_categorical=True)
         native.load_model(booster.save_raw())
         return native
+
+
+def _forget(rows: DataFrame) -> None:
+    with suppress(Exception):  # A cluster that has died has forgotten them already.
+        rows.unpersist()
 
 
 def _levels(rows: DataFrame, feature: str) -> tuple[str, ...]:

@@ -50,10 +50,10 @@ class EngineSpec(SpecModel):
 
     kind: Literal["polars", "spark"] = "polars"
     master: str | None = Field(
-        None, description="The cluster: yarn, k8s://..., spark://host:7077, local[4]. Spark's own settings if not given."
+        None, description="The cluster: yarn, k8s://..., spark://host:7077, local[4]; if not given, as Spark is set up."
     )
     settings: dict[str, Text] = Field({}, description="Spark's settings, such as spark.executor.memory: 8g.")
-    workers: int = Field(2, ge=1, description="Executor slots that XGBoost trains on; the trees depend on their number.")
+    workers: int = Field(2, ge=1, description="Executor slots that XGBoost trains on; trees depend on their number.")
     driver_rows: int = Field(
         1_000_000, ge=100,
         description="Training rows that the driver takes, by whole customers, for the other candidates and to describe "
@@ -67,9 +67,7 @@ class EngineSpec(SpecModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        fields = type(self).model_fields.items()
-        given = sorted(n for n, f in fields if n != "kind" and getattr(self, n) != f.get_default(call_default_factory=True))
-        if self.kind == "polars" and given:
+        if self.kind == "polars" and (given := sorted(self.model_dump(exclude_defaults=True))):
             raise ValueError(f"{', '.join(given)} is for kind spark, found kind polars.")
         if self.master and self.master.startswith("sc://"):
             raise ValueError(

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 from pydantic import TypeAdapter
 
 from churn_assets.engines import Engine, open_engine
+from churn_assets.engines.spark import SparkEngine
 from churn_assets.errors import EngineError
 from churn_assets.features import compute
 from churn_assets.months import Month
@@ -112,8 +113,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 @pytest.fixture(scope="module")
-def spark() -> Engine:
-    return open_engine(EngineSpec.model_validate(CLUSTER))
+def spark() -> SparkEngine:
+    return SparkEngine(EngineSpec.model_validate(CLUSTER))
 
 
 def scanned(engine: Engine, lake: Lake, table: str = "validated_data") -> dict[int, Any]:
@@ -139,7 +140,7 @@ def test_every_kind_of_feature_is_tried() -> None:
 
 @pytest.mark.slow
 @needs_spark
-def test_every_feature_equals_that_of_polars(lake: Lake, spark: Engine) -> None:
+def test_every_feature_equals_that_of_polars(lake: Lake, spark: SparkEngine) -> None:
     expected = features(open_engine(EngineSpec()), lake)
     assert len(expected) > 100
     assert expected.select(pl.exclude("note").null_count() < len(expected)).row(0) == (True,) * (expected.width - 1)
@@ -150,7 +151,7 @@ def test_every_feature_equals_that_of_polars(lake: Lake, spark: Engine) -> None:
 
 @pytest.mark.slow
 @needs_spark
-def test_rows_of_every_type_are_read_as_they_were_written(lake: Lake, spark: Engine) -> None:
+def test_rows_of_every_type_are_read_as_they_were_written(lake: Lake, spark: SparkEngine) -> None:
     rows = pl.DataFrame(
         {
             "text": ["ä𝔘", None], "whole": [2**62, None], "small": pl.Series([1, None], dtype=pl.Int8),
@@ -168,14 +169,22 @@ def test_rows_of_every_type_are_read_as_they_were_written(lake: Lake, spark: Eng
 
 @pytest.mark.slow
 @needs_spark
-def test_no_rows_still_have_their_columns(lake: Lake, spark: Engine) -> None:
+def test_no_rows_still_have_their_columns(lake: Lake, spark: SparkEngine) -> None:
     pieces = list(spark.pieces(scanned(spark, lake)[0].where("calls > 99")))
     assert pl.concat(pieces).schema == scanned(open_engine(EngineSpec()), lake)[0].collect_schema()
 
 
 @pytest.mark.slow
 @needs_spark
-def test_a_file_that_an_executor_misses_is_named(lake: Lake, spark: Engine) -> None:
+def test_rows_come_in_order_and_in_batches(spark: SparkEngine) -> None:
+    pieces = list(spark.pieces(spark.session.range(25_000).sort("id")))
+    assert max(map(len, pieces)) <= 10_000
+    assert pl.concat(pieces)["id"].equals(pl.Series("id", range(25_000)))
+
+
+@pytest.mark.slow
+@needs_spark
+def test_a_file_that_an_executor_misses_is_named(lake: Lake, spark: SparkEngine) -> None:
     record = lake.write("lost", NOW, pl.DataFrame({"a": [1]}), Commit("-"))
     frame = spark.scan(lake, record)
     lake.files(record)[0].unlink()
@@ -185,7 +194,7 @@ def test_a_file_that_an_executor_misses_is_named(lake: Lake, spark: Engine) -> N
 
 @pytest.mark.slow
 @needs_spark
-def test_what_python_raised_on_an_executor_is_named(lake: Lake, spark: Engine) -> None:
+def test_what_python_raised_on_an_executor_is_named(lake: Lake, spark: SparkEngine) -> None:
     from pyspark.sql import functions as F
 
     broken = F.udf(lambda text: int(text), "int")
@@ -195,10 +204,17 @@ def test_what_python_raised_on_an_executor_is_named(lake: Lake, spark: Engine) -
 
 @pytest.mark.slow
 @needs_spark
-def test_the_process_keeps_its_environment(spark: Engine, lake: Lake) -> None:
+def test_the_process_keeps_its_environment(spark: SparkEngine, lake: Lake) -> None:
     """What PySpark leaves there by other ways makes Arrow drop time zones and drivers listen elsewhere."""
     list(spark.pieces(scanned(spark, lake)[0]))
     assert not {"PYARROW_IGNORE_TIMEZONE", "PYSPARK_PYTHON", "SPARK_LOCAL_IP"} & set(os.environ)
+
+
+@pytest.mark.slow
+@needs_spark
+def test_a_session_that_has_died_is_begun_anew(spark: SparkEngine, lake: Lake) -> None:
+    spark.session.stop()
+    assert pl.concat(spark.pieces(scanned(spark, lake)[0])).height > 100
 
 
 def test_missing_java_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, lake: Lake) -> None:
