@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
+from memory import peak_mib
 
 from churn_assets.months import Calendar, Month
 from churn_assets.store import Commit, Lake
@@ -125,9 +126,7 @@ def go_once(way: str, folder: Path) -> None:
     rows = pl.read_parquet(folder / "rows.parquet")
     if way in WAYS:
         WAYS[way](folder, rows)
-    # Unlike getrusage's, this one doesn't begin with the parent's peak.
-    status = Path("/proc/self/status").read_text().splitlines()
-    print(next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM")))
+    print(peak_mib())
 
 
 def main() -> None:

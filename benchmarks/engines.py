@@ -24,6 +24,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 import yaml
+from memory import peak_mib
 
 from churn_assets.engines import open_engine
 from churn_assets.features import compute
@@ -64,13 +65,8 @@ def make(lake: Lake, spec: PipelineSpec, engine: EngineSpec, rounds: int) -> dic
         draft = lake.draft(used.pieces(rows))
         taken.append(time.perf_counter() - begun)
         draft.discard()
-    found = {"begin s": began, "first s": taken[0], "next s": median(taken[1:]), "python GiB": peak("self")}
-    return {**found, "java GiB": peak(str(java()))} if engine.kind == "spark" else found
-
-
-def peak(process: str) -> float:
-    """The most memory that a process has had, in GiB; the figure of ``getrusage`` begins with its parent's."""
-    return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
+    found = {"begin s": began, "first s": taken[0], "next s": median(taken[1:]), "python GiB": peak_mib() / 1024}
+    return {**found, "java GiB": peak_mib(str(java())) / 1024} if engine.kind == "spark" else found
 
 
 def java() -> int:

@@ -32,6 +32,7 @@ import duckdb
 import narwhals as nw
 import numpy as np
 import polars as pl
+from memory import peak_mib
 from polars.testing import assert_frame_equal
 from pydantic import TypeAdapter
 
@@ -318,9 +319,7 @@ def go_once(way: str, folder: Path, months: int) -> None:
     began, used = time.perf_counter(), time.process_time()
     made = WAYS[way](folder, months)
     taken = {"s": time.perf_counter() - began, "cpu": time.process_time() - used}
-    # Unlike getrusage's, this one doesn't begin with the parent's peak.
-    status = Path("/proc/self/status").read_text().splitlines()
-    print(json.dumps(taken | {"mib": next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))}))
+    print(json.dumps(taken | {"mib": peak_mib()}))
     if not (kept := folder / f"{way}.parquet").exists():
         made.write_parquet(kept, compression="uncompressed")
 

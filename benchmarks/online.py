@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import msgpack
 import numpy as np
 import polars as pl
+from memory import peak_mib
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -160,9 +161,7 @@ def go_once(how: str, file: Path) -> None:
     if how == "load":
         store = open_online_store(OnlineSpec(), "churn", file.with_name("peak.sqlite"))
         store.publish(MONTH, "v", rows, "customer_id")
-    # Unlike getrusage's, this one doesn't begin with the parent's peak.
-    status = Path("/proc/self/status").read_text().splitlines()
-    print(next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM")))
+    print(peak_mib())
 
 
 def main() -> None:

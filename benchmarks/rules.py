@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
+from memory import peak_mib
 from pyarrow.parquet import ParquetFile
 
 from churn_assets.quality import validate
@@ -167,9 +168,7 @@ def go_once(way: str, path: Path) -> None:
         validate((pl.DataFrame(pl.from_arrow(batch)) for batch in batches), schema())
     else:
         WAYS.get(way, len)(pl.read_parquet(path))
-    # Unlike getrusage's, this one doesn't begin with the parent's peak.
-    status = Path("/proc/self/status").read_text().splitlines()
-    print(next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM")))
+    print(peak_mib())
 
 
 def main() -> None:

@@ -156,7 +156,8 @@ STAGE = Stage(
     name="feature_store",
     description="The catalogue of features: definition, distribution and quality of each in this month. The offline "
     "store is the table features, month by month; the newest month is served online by customer.",
-    kinds=frozenset({"deltalake", "sqlite"}),
+    kinds=frozenset({"deltalake"}),
+    chosen_kinds=lambda spec: frozenset() if spec.online.url else frozenset({"sqlite"}),
     after=("features",),
     checks=(
         CheckPlan(

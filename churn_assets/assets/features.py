@@ -76,7 +76,8 @@ STAGE = Stage(
     name="features",
     description="One row per customer still active at the month's end. Computed from validated months up to this one "
     "and nothing later; a month before the customer was there is a missing value, never a shifted window.",
-    kinds=frozenset({"deltalake", "polars"}),
+    kinds=frozenset({"deltalake"}),
+    chosen_kinds=lambda spec: frozenset({spec.engine.kind}),
     after=("validated_data",),
     checks=(
         CheckPlan("one_row_per_customer", "Every active customer has exactly one row.", blocking=True),

@@ -152,6 +152,7 @@ class Stage:
         beside: further tables that it makes in the same step.
         about: descriptions of its columns, by name, beyond what the specification says.
         shows: metadata that its rows tell by themselves, also of a month that is skipped.
+        chosen_kinds: kinds beside ``kinds`` that the specification decides.
         repeats_words: whether its result repeats what the specification says for people, descriptions and owners.
         intact: whether what a month's effect left outside the lake is still there, if it has one.
     """
@@ -171,6 +172,7 @@ class Stage:
     shows: Callable[[Pipeline, Month, pl.DataFrame], Mapping[str, Any]] | None = None
     intact: Callable[[Pipeline, MonthRecord], bool] = lambda pipeline, record: True
     tracked: bool = False
+    chosen_kinds: Callable[[PipelineSpec], frozenset[str]] = lambda spec: frozenset()
     repeats_words: bool = False
 
     def code(self, pipeline: Pipeline) -> str:
@@ -232,7 +234,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
     @dg.multi_asset(
         name=f"{pipeline.name}__{stage.name}",
         specs=[
-            spec(stage.name, stage.description, stage.kinds),
+            spec(stage.name, stage.description, stage.kinds | stage.chosen_kinds(pipeline.spec)),
             *(spec(b.name, b.description, b.kinds) for b in stage.beside),
         ],
         check_specs=[

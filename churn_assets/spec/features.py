@@ -7,6 +7,7 @@ is wrong with its operands. What it computes stands in ``features/expressions.py
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
@@ -77,14 +78,14 @@ class _Feature(SpecModel):
     """Whether its values have the unit of the column that it is made of."""
 
     @property
+    @abstractmethod
     def names(self) -> list[str]:
         """What it computes: one column each."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def operands(self) -> list[str]:
         """What it is made of."""
-        raise NotImplementedError
 
     @property
     def lags(self) -> tuple[int, ...]:
@@ -136,8 +137,9 @@ class _Feature(SpecModel):
             if found not in NUMBERS:
                 yield f"expected a number, found {name!r} of type {found}."
 
+    @abstractmethod
     def _sentence(self, name: str) -> str:
-        raise NotImplementedError
+        """What ``name`` is, by its definition; without a full stop."""
 
 
 class ColumnsFeature(_Feature):
@@ -161,11 +163,14 @@ class ColumnsFeature(_Feature):
 
     def describe(self, name: str, columns: Mapping[str, Told] | None = None) -> str:
         column = (columns or {}).get(name)
-        own = self.description or (column.description if column else "") or f"{name} as the month states it"
+        own = self.description or (column.description if column else "") or self._sentence(name)
         return f"{own.rstrip('.')}{_unit(column)}."
 
     def _unfit(self, available: Available) -> Iterator[str]:
         return iter(())
+
+    def _sentence(self, name: str) -> str:
+        return f"{name} as the month states it"
 
 
 class _Named(_Feature):
@@ -182,8 +187,9 @@ class _Named(_Feature):
         return [self.name]
 
     @property
+    @abstractmethod
     def _own_name(self) -> str:
-        raise NotImplementedError
+        """What it is called if nobody says."""
 
 
 class _OfColumn(_Named):
