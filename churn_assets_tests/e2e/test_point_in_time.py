@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from churn_assets_tests.conftest import MONTHS
@@ -101,7 +101,7 @@ DELIVERIES: dict[str, Callable[[int, str, pytest.FixtureRequest], pl.DataFrame]]
 }
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2, deadline=None, phases=[Phase.generate])
 @given(st.integers(2, 3), POISONS, st.integers(0, 99))
 def test_nothing_after_a_month_changes_what_it_made(
     told: Installation, tmp_path_factory: pytest.TempPathFactory, at: int, poisons: list[str], seed: int
@@ -135,7 +135,7 @@ def poisoned(rows: pl.DataFrame, how: str, seed: int) -> pl.DataFrame:
             return rows.with_columns(mixed)
 
 
-@settings(max_examples=1, deadline=None)
+@settings(max_examples=1, deadline=None, phases=[Phase.generate])
 @given(st.permutations(MONTHS), st.permutations(MONTHS))
 def test_months_computed_in_any_order_are_the_same(
     told: Installation, tmp_path_factory: pytest.TempPathFactory, first: list[str], second: list[str]

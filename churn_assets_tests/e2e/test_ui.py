@@ -184,7 +184,7 @@ def test_a_dropped_file_runs_its_month_and_its_bad_rows_can_be_read_in_the_ui(de
     for text in ("at least 0", "monthly_charge", "2024-01.csv", "churn quarantine export, mend the file"):
         expect(page.get_by_text(text).first).to_be_visible()
     page.goto(f"{dev.url}/assets/dropped/validated_data?view=checks&checkDetail=accounting")
-    expect(page.get_by_text("1,493 validated + 7 quarantined").first).to_be_visible()
+    expect(page.get_by_text("1,501 rows received = 1,493 validated + 8 quarantined.").first).to_be_visible()
     page.goto(f"{dev.url}/assets/dropped/validated_data?view=checks&checkDetail=error_rate")
     expect(page.get_by_text("most often monthly_charge breaks 'min' (7 rows)").first).to_be_visible()
     page.get_by_text("[Show Markdown]").first.click()
