@@ -115,6 +115,14 @@ SplitKind = Literal["out_of_time", "holdout", "none"]
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Months inside a training window: those that teach, and a later one that judges what they taught."""
+
+    taught: tuple[Month, ...]
+    judge: Month
+
+
+@dataclass(frozen=True)
 class Split:
     """Which months a dataset trains, calibrates and validates on.
 
@@ -233,6 +241,16 @@ class Calendar:
             ),
             immature=immature,
         )
+
+    def folds(self, split: Split, most: int = 3) -> tuple[Fold, ...]:
+        """The newest ``most`` ways to judge inside the fit months, ascending; purged as the split itself is.
+
+        None where the fit months are too few, or customers of one month are divided.
+        """
+        if split.kind != "out_of_time":
+            return ()
+        found = [Fold(tuple(j for j in split.fit if j <= judge - self.horizon), judge) for judge in split.fit]
+        return tuple(fold for fold in found if fold.taught)[-most:]
 
     def windows(self, reader: str, month: Month) -> tuple[Window, ...]:
         """Every window that ``reader`` reads to make ``month``."""

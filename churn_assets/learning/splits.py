@@ -6,6 +6,7 @@ all rows of one customer go the same way, so that no model is judged on a custom
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churn_assets.errors import LearningError
+from churn_assets.months import Fold
+
+InnerFold = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+"""Which rows teach, and which judge."""
+
+FOLDS = 5
 
 
 def holdout_parts(customers: pl.Series, labels: pl.Series, share: float) -> pl.Series:
@@ -52,7 +59,7 @@ def holdout_parts(customers: pl.Series, labels: pl.Series, share: float) -> pl.S
                      maintain_order="left")["part"]  # fmt: skip
 
 
-def folds(customers: pl.Series, n: int = 5) -> NDArray[np.int64]:
+def folds(customers: pl.Series, n: int = FOLDS) -> NDArray[np.int64]:
     """Gives each row the fold of its customer; a customer's fold doesn't depend on who else is there.
 
     Args:
@@ -67,6 +74,27 @@ def folds(customers: pl.Series, n: int = 5) -> NDArray[np.int64]:
     joined = rows.join(people, on="customer", how="left", nulls_equal=True, maintain_order="left")
     result: NDArray[Any] = joined["fold"].to_numpy()
     return result.astype(np.int64)
+
+
+def inner_folds(rows: pl.DataFrame, months: Sequence[Fold], n: int = 3) -> list[InnerFold]:
+    """Divides fit rows into those that teach and those that judge, for what is decided before the real judges are seen.
+
+    Args:
+        rows: (rows, ...) with ``event_month`` and ``customer_id``.
+        months: the calendar's folds of the fit months; without any, whole customers are divided by their hash.
+        n: how many divisions there are without months.
+
+    Returns:
+        Pairs of (rows,) masks, taught and judged; months ascend, so that the last pair is the newest.
+    """
+    if months:
+        at = rows["event_month"]
+        return [
+            (at.is_in([m.first_day for m in fold.taught]).to_numpy(), (at == fold.judge.first_day).to_numpy())
+            for fold in months
+        ]
+    place = folds(rows["customer_id"], FOLDS)
+    return [(place != fold, place == fold) for fold in range(min(n, FOLDS))]
 
 
 def sampled(customers: pl.Series, share: float) -> pl.Series:

@@ -16,7 +16,7 @@ from churn_assets.learning.calibration import Calibration, expit, fit_calibratio
 from churn_assets.learning.candidates import Fit, Learner, effective_params, fit_candidate
 from churn_assets.learning.evaluation import auc
 from churn_assets.learning.matrix import require_columns
-from churn_assets.learning.splits import folds
+from churn_assets.learning.splits import FOLDS, folds
 from churn_assets.spec.learning import CandidateSpec
 
 Floats = NDArray[np.float64]
@@ -24,8 +24,6 @@ Flags = NDArray[np.bool_]
 
 TIE = 0.0005
 """AUC within which two candidates count as equal, and the one listed first wins."""
-
-FOLDS = 5
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from churn_assets.spec.features import (
     RatioFeature,
     TrailingFeature,
 )
-from churn_assets.spec.learning import CandidateSpec, GatesSpec, TrainingSpec
+from churn_assets.spec.learning import (
+    CandidateSpec,
+    EvaluationSpec,
+    GatesSpec,
+    RangeSpec,
+    TrainingSpec,
+    TuningSpec,
+)
 from churn_assets.spec.months import MonthsSpec
 from churn_assets.spec.operation import AutomationSpec, EngineSpec, OnlineSpec, ValueSpec
 from churn_assets.spec.pipeline import PipelineSpec
@@ -45,6 +52,7 @@ __all__ = [
     "ConditionFeature",
     "DeltaFeature",
     "EngineSpec",
+    "EvaluationSpec",
     "EventsSpec",
     "ExpectationsSpec",
     "FeatureChecksSpec",
@@ -65,6 +73,7 @@ __all__ = [
     "OnlineSpec",
     "PipelineSpec",
     "PythonFeature",
+    "RangeSpec",
     "RankFeature",
     "RatioFeature",
     "RuleSpec",
@@ -77,5 +86,6 @@ __all__ = [
     "TableSpec",
     "TrailingFeature",
     "TrainingSpec",
+    "TuningSpec",
     "ValueSpec",
 ]

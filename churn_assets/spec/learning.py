@@ -1,10 +1,10 @@
-"""The sections about learning: training, candidates and gates."""
+"""The sections about learning: training, candidates, evaluation and gates."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from churn_assets.spec.base import SpecModel
 
@@ -20,12 +20,72 @@ class TrainingSpec(SpecModel):
     seed: int = Field(0, ge=0, description="Seed of everything random in training.")
 
 
+class RangeSpec(SpecModel):
+    """Numbers from ``low`` to ``high``, both included; whole ones if both are whole."""
+
+    low: float | int
+    high: float | int
+    log: bool = Field(False, description="Small values are tried as often as large ones.")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError(
+                f"expected low <= high, and above 0 where log is set; found {self.low:g} to {self.high:g}."
+            )
+        return self
+
+
+class TuningSpec(SpecModel):
+    """A search for better parameters, on months inside the training window alone."""
+
+    trials: int = Field(30, ge=1, le=10_000, description="Sets of parameters to try.")
+    timeout: float | None = Field(None, gt=0, description="Seconds after which no further one is begun.")
+    space: dict[str, RangeSpec | list[Any]] = Field(
+        {}, description="Parameter -> range, or list of choices; the kind's own space if not given."
+    )
+
+
 class CandidateSpec(SpecModel):
     """A model that is trained every month; the best one challenges the champion."""
 
     name: str = Field(min_length=1)
-    kind: Literal["logistic", "xgboost"]
+    kind: Literal["logistic", "random_forest", "xgboost", "estimator"]
+    path: str | None = Field(
+        None, description="kind estimator: a class in scikit-learn's manner, such as lightgbm.LGBMClassifier."
+    )
     params: dict[str, Any] = Field({}, description="Parameters of the library's own estimator.")
+    monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
+        {}, description="kind xgboost: feature -> how P(leave) may change as it grows."
+    )
+    early_stopping: int = Field(
+        50, ge=0, description="kind xgboost: rounds without gain on a month inside the training window; 0 turns it off."
+    )
+    tuning: TuningSpec | None = Field(None, description="Searches for parameters before each training.")
+
+    @field_validator("path")
+    @classmethod
+    def _dotted(cls, path: str | None) -> str | None:
+        if path is not None and (path.count(".") < 1 or not all(p.isidentifier() for p in path.split("."))):
+            raise ValueError(f"expected package.module.Class, found {path!r}.")
+        return path
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.kind == "estimator") != (self.path is not None):
+            raise ValueError(f"path is for kind estimator, which needs one; found kind {self.kind}.")
+        given = {"early_stopping", "monotone"} & self.model_dump(exclude_defaults=True).keys()
+        if self.kind != "xgboost" and given:
+            raise ValueError(f"{', '.join(sorted(given))} is for kind xgboost, found kind {self.kind}.")
+        return self
+
+
+class EvaluationSpec(SpecModel):
+    """What the validation month is looked at for, beside the whole."""
+
+    segments: list[str] = Field([], description="Features by whose values the validation customers are divided.")
+    min_rows: int = Field(100, ge=10, description="Fewest customers of a segment that is judged.")
+    max_gap: float = Field(0.05, gt=0, lt=1, description="How far a segment's AUC may lie below the overall one.")
 
 
 class GatesSpec(SpecModel):
@@ -36,5 +96,6 @@ class GatesSpec(SpecModel):
     margin: float = Field(0.02, ge=0, description="How much worse than the champion may not be ruled out.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of every interval.")
     max_calibration_error: float = Field(0.05, gt=0, le=1, description="Largest expected calibration error.")
+    min_lift: float = Field(1.0, ge=0, description="Smallest lift in the top tenth.")
     min_rows: int = Field(200, ge=1, description="Fewest validation rows that count as evidence.")
     min_positives: int = Field(20, ge=1, description="Fewest churners among them.")

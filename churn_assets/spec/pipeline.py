@@ -17,7 +17,7 @@ from churn_assets.spec.events import EventsSpec, problems_of
 from churn_assets.spec.feature_checks import FeatureChecksSpec
 from churn_assets.spec.features import Available, ColumnsFeature, FeatureSpec, PythonFeature, Told, types_of
 from churn_assets.spec.functions import source_of
-from churn_assets.spec.learning import CandidateSpec, GatesSpec, TrainingSpec
+from churn_assets.spec.learning import CandidateSpec, EvaluationSpec, GatesSpec, TrainingSpec
 from churn_assets.spec.months import MonthsSpec
 from churn_assets.spec.operation import AutomationSpec, EngineSpec, OnlineSpec, ValueSpec
 from churn_assets.spec.source import (
@@ -53,6 +53,7 @@ class PipelineSpec(SpecModel):
     feature_checks: FeatureChecksSpec = FeatureChecksSpec()
     training: TrainingSpec = TrainingSpec()
     candidates: list[CandidateSpec] = Field(min_length=1)
+    evaluation: EvaluationSpec = EvaluationSpec()
     gates: GatesSpec = GatesSpec()
     value: ValueSpec
     online: OnlineSpec = OnlineSpec()
@@ -181,6 +182,8 @@ def _conflicts(sections: dict[str, Any], broken: set[int | str]) -> Iterator[Ini
         yield from _rules_without_columns(schema)
         yield from _unspoken_by_spark(schema, sections)
     yield from _twice(sections)
+    if not {"features", "candidates", "evaluation"} & broken:
+        yield from _unknown_features(sections)
     yield from _static_source_of_many_months(sections)
 
 
@@ -293,6 +296,19 @@ def _twice(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
     for section, given in names.items():
         for name in sorted({n for n in given if given.count(n) > 1}):
             yield finding((section,), f"{name!r} is declared twice. Give one of the two another name.")
+
+
+def _unknown_features(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    """Findings on features that learning and evaluation name."""
+    features = [n for f in sections.get("features") or [] for n in f.names]
+    for i, candidate in enumerate(sections.get("candidates") or []):
+        for name in candidate.monotone:
+            if name not in features:
+                told = f"no feature is called {name!r}. {nearest(name, features)}"
+                yield finding(("candidates", i, "monotone"), told, name)
+    for name in sections["evaluation"].segments if sections.get("evaluation") else ():
+        if name not in features:
+            yield finding(("evaluation", "segments"), f"no feature is called {name!r}. {nearest(name, features)}", name)
 
 
 def _taken_names(
