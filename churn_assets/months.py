@@ -9,7 +9,8 @@ For month m, with label horizon h:
 - the label of j is *mature* at the end of j+h: it may be known in month m only if j <= m-h;
 - validation is j = m-h; training is j <= m-2h, so that every training label was knowable when the features of the
   validation month were taken (the purge gap);
-- calibration takes the last training month c = m-2h; the fit takes j <= c-h, purged in the same way.
+- calibration takes the last training month c = m-2h; the fit takes j <= c-h, purged in the same way;
+- what became of the list of j is put down in m = j+h, once, and later months read just that.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from functools import total_ordering
 from typing import Literal, overload
 
 from churn_assets.errors import MonthError
+
+POOLED_MONTHS = 12
+"""How many months' lists, the newest whose outcome is known, tell together what a contact does."""
 
 _MONTH = re.compile(r"(?!0000)([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -286,6 +290,13 @@ class Calendar:
                 # Who has left already stands in the snapshot itself only where the label does.
                 "validated_data": () if self.horizon else (month,),
             },
+            "retention_list": {
+                "predictions": (month,),
+                "features": (month,),
+                "list_outcomes": tuple(m for m in self.trailing(month, POOLED_MONTHS - 1) if m < month),
+                "validated_data": matured_labels if self.horizon else (),
+                "quarantined_data": matured_labels if self.horizon else (),
+            },
             "monitoring": {
                 "features": (month,),
                 "promotions": (month,),
@@ -299,5 +310,5 @@ class Calendar:
 
 STAGES = (
     "raw_data", "validated_data", "features", "feature_store", "versioned_dataset", "model", "predictions",
-    "monitoring",
+    "retention_list", "monitoring",
 )  # fmt: skip

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.errors import MonthError
-from churn_assets.months import STAGES, Calendar, Month, Window, month_range
+from churn_assets.months import POOLED_MONTHS, STAGES, Calendar, Month, Window, month_range
 
 months = st.builds(Month, st.integers(1900, 2200), st.integers(1, 12))
 calendars = st.builds(
@@ -172,10 +172,25 @@ def test_the_end_of_a_pipeline_changes_no_window(calendar: Calendar, age: int) -
 @everything
 @given(calendars, ages)
 def test_labels_are_read_from_valid_and_quarantined_rows_alike(calendar: Calendar, age: int) -> None:
-    for stage in ("feature_store", "versioned_dataset", "model", "monitoring"):
+    for stage in ("feature_store", "versioned_dataset", "model", "retention_list", "monitoring"):
         month = calendar.start + age
         valid = calendar.window(stage, month, "validated_data").months
         assert valid == calendar.window(stage, month, "quarantined_data").months
+
+
+@everything
+@given(calendars, ages)
+def test_save_rates_are_measured_on_lists_whose_labels_are_mature(calendar: Calendar, age: int) -> None:
+    month = calendar.start + age
+    for table in ("validated_data", "quarantined_data"):
+        labels = calendar.window("retention_list", month, table).months
+        assert all(m <= month for m in labels)
+        assert not labels or labels == calendar.label_months(month - calendar.horizon)
+    # What stands in a month of list_outcomes was mature then, and is so now.
+    pooled = calendar.window("retention_list", month, "list_outcomes").months
+    assert len(pooled) < POOLED_MONTHS
+    assert pooled == month_range(max(calendar.start, month - POOLED_MONTHS + 1), month - 1)
+    assert all(calendar.is_mature(m - calendar.horizon, month) for m in pooled)
 
 
 def test_features_look_back_and_nothing_looks_ahead() -> None:

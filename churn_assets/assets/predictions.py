@@ -1,4 +1,4 @@
-"""predictions: P(leave) of every active customer, and the list of those worth contacting."""
+"""predictions: P(leave) of every active customer, by the champion as of the month."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import polars as pl
 
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
 from churn_assets.features.lineage import of_predictions
-from churn_assets.learning.explanation import reasons
 from churn_assets.learning.training import load
 from churn_assets.pipeline import Pipeline
-from churn_assets.retention import score, summary
+from churn_assets.retention.export import to_csv, to_parquet
+from churn_assets.retention.scoring import score
 from churn_assets.store.lake import MonthRecord, replace_file
 
 
@@ -23,31 +23,30 @@ def _make(work: Work) -> Made:
     if champion is None or scanned is None:
         reason = "No champion yet: no model has passed its gates." if champion is None else "There are no customers."
         return Made(None, reason, tuple(Check(c.name, True, reason) for c in STAGE.checks))
-    customers = _still_there(work, scanned.drop("month")).collect()
     model = load(pipeline.models.artefact(champion))
+    there = scanned.collect_schema()
+    known = [name for name in model.features if name in there]
+    customers = _still_there(work, scanned).select(pipeline.key, *known).collect()
     probability = pl.Series("p_leave", model.predict(customers))
-    rows = score(customers, probability, pipeline.key, pipeline.spec.value)
-    on_list = rows.filter(pl.col("on_list")).select(pipeline.key)
-    listed = on_list.join(customers, on=pipeline.key, how="left", maintain_order="left")
-    why = pl.concat([on_list, reasons(model, listed)], how="horizontal")
-    rows = rows.join(why, on=pipeline.key, how="left", maintain_order="left").with_columns(
-        pl.lit(champion).alias("model_id")
-    )
-    figures = summary(rows)
+    rows = score(customers[pipeline.key], probability).with_columns(pl.lit(champion).alias("model_id"))
+    mean = float(probability.mean() or 0)  # type: ignore[arg-type]
     promised = pipeline.models.facts(champion)["validation"]["rate"]
     return Made(
         rows=rows,
-        checks=(_probabilities(rows, len(customers), pipeline.key), _level(figures["mean_p_leave"], promised)),
+        checks=(_probabilities(rows, len(customers), pipeline.key), _level(mean, promised)),
         metadata={
             "champion": champion,
-            "customers on the list": int(figures["on_list"]),
-            "expected value of the list": round(figures["expected_value_of_list"], 2),
-            "mean P(leave)": figures["mean_p_leave"],
-            "top of the list": rows.head(10).select(pipeline.key, "p_leave", "expected_value", "reason_1", "reason_2"),
+            "mean P(leave)": mean,
+            "customers by risk": _by_risk(rows),
         },
         lineage=of_predictions(pipeline.spec, model.features),
         effect=lambda: _export(rows, pipeline.exports / str(work.month)),
     )
+
+
+def _by_risk(rows: pl.DataFrame) -> pl.DataFrame:
+    by_risk = rows.group_by("risk").agg(customers=pl.len(), mean_p_leave=pl.col("p_leave").mean())
+    return by_risk.sort("mean_p_leave", descending=True)
 
 
 def _still_there(work: Work, customers: pl.LazyFrame) -> pl.LazyFrame:
@@ -79,43 +78,34 @@ def _level(mean: float, rate: float) -> Check:
 
 
 def _export(rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
-    """Puts the scores and the list where other systems and people find them."""
-    listed = rows.filter(pl.col("on_list")).drop("on_list")
-    for name, frame in (("predictions", rows), ("contact_list", listed)):
-        replace_file(folder / f"{name}.csv", frame.write_csv().encode())
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / ".predictions.parquet.part"
-    rows.write_parquet(draft)
-    draft.replace(folder / "predictions.parquet")
-    return {"contact list": folder / "contact_list.csv", "all scores": folder / "predictions.parquet"}
+    """Puts the scores where other systems find them."""
+    replace_file(folder / "predictions.csv", to_csv(rows))
+    replace_file(folder / "predictions.parquet", to_parquet(rows))
+    return {"all scores": folder / "predictions.parquet"}
 
 
 def _exports_are_there(pipeline: Pipeline, record: MonthRecord) -> bool:
-    names = ("predictions.csv", "predictions.parquet", "contact_list.csv")
+    names = ("predictions.csv", "predictions.parquet")
     return record.status == "empty" or all((pipeline.exports / record.month / name).exists() for name in names)
 
 
 STAGE = Stage(
     name="predictions",
-    description="P(leave) of every customer active at the month's end, by the champion as of the month, ranked by the "
-    "expected value of a contact; the budget cuts the list. Exported as CSV and Parquet.",
+    description="P(leave) of every customer active at the month's end, by the champion as of the month. Exported as "
+    "CSV and Parquet.",
     kinds=frozenset({"deltalake", "csv", "parquet"}),
     after=("model", "features"),
     checks=(
         CheckPlan("probabilities", "Every active customer has one score, and it lies in [0, 1].", blocking=True),
         CheckPlan("level_plausible", "The mean prediction is near the rate the champion was validated on."),
     ),
-    sections=("value", "features"),
-    modules=("retention", "learning/explanation.py", "learning/training.py"),
+    sections=("features",),
+    modules=("retention/scoring.py", "retention/export.py", "learning/training.py"),
     make=_make,
     about={
         "p_leave": "Probability that the customer leaves within the horizon, by the champion.",
         "risk": "The probability in words.",
-        "monthly_value": "What the customer pays a month.",
-        "expected_value": "What a contact is expected to bring, its cost taken off.",
-        "rank": "1 is the most valuable contact.",
-        "on_list": "Whether the budget reaches the customer.",
-        **{f"reason_{k}": "A feature that raises the probability, with its value." for k in (1, 2, 3)},
+        "decile": "1 is the tenth of the customers most at risk.",
         "model_id": "The champion that scored the customer.",
     },
     intact=_exports_are_there,

@@ -15,9 +15,10 @@ _SCHEMES = ("redis", "rediss", "unix", "postgresql", "postgres")
 
 
 class ValueSpec(SpecModel):
-    """What it is worth to contact a customer.
+    """What it is worth to contact a customer, and what may be spent on it.
 
-    Expected value = P(leave) x save_rate x monthly value x margin x lifetime_months - contact_cost.
+    Expected value = P(leave) x save rate x monthly value x margin x lifetime_months - contact_cost - incentive.
+    Both costs fall due for every customer who is contacted, also for those who would have stayed anyway.
     """
 
     monthly_value: str | float = Field(
@@ -25,10 +26,30 @@ class ValueSpec(SpecModel):
     )
     margin: float = Field(0.5, gt=0, le=1, description="Share of it that is profit.")
     lifetime_months: float = Field(12, gt=0, description="Months that a kept customer stays.")
-    save_rate: float = Field(0.15, gt=0, le=1, description="Share of leavers that a contact keeps. An assumption.")
-    contact_cost: float = Field(10.0, ge=0, description="Cost of a contact and its incentive.")
-    budget: float = Field(2000.0, ge=0, description="What may be spent on contacts in a month.")
+    save_rate: float = Field(
+        0.15, gt=0, le=1, description="Share of leavers that a contact keeps. An assumption, until it is measured."
+    )
+    contact_cost: float = Field(10.0, ge=0, description="Cost of a contact.")
+    incentive: float = Field(
+        0.0, ge=0, description="What the offer costs a contact: what it costs if taken, times the share who take it."
+    )
+    budget: float = Field(2000.0, ge=0, description="What may be spent on contacts and incentives in a month.")
+    holdout_share: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the list, drawn by lot, that isn't contacted; with 0 nothing is measured.",
+    )
+    min_held_out: int = Field(200, ge=1, description="Fewest held-out customers that the save rate is measured on.")
+    min_leavers: int = Field(
+        20, ge=5, description="Fewest leavers among the held out, and among the contacted, that it is measured on."
+    )
     currency: str = "USD"
+
+    @property
+    def cost(self) -> float:
+        """What one contact costs, its incentive included."""
+        return self.contact_cost + self.incentive
 
 
 class AutomationSpec(SpecModel):
