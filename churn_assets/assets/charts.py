@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
+from itertools import accumulate, pairwise
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 190, 58, 34, 26
-_INK, _MARK, _ALERT, _BAND = "#4a4f57", "#2f6fde", "#d9480f", "#cfe0fb"
+_INK, _MARK, _ALERT, _BAND, _GRID, _FAINT = "#4a4f57", "#2f6fde", "#d9480f", "#cfe0fb", "#e4e7ec", "#9aa1ac"
 _PAIR = "#b6bcc6", _MARK
+
+_COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4a4f57"
+"""Told apart by the colour-blind too: Okabe, M. and Ito, K. (2008), Color universal design."""
+
+_PARTS = {
+    "fit": "#0072b2", "calibrate": "#e69f00", "validate": "#009e73", "purged": "#c3c8d0", "immature": "#ffffff",
+}  # fmt: skip
+
+
+_Mark = Callable[[float, float], str]
+"""Draws what stands before a name of a legend, about a point."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,235 @@ def pair_chart(
         parts.append(f'<rect x="{198 + 90 * j}" y="{TOP}" width="10" height="10" fill="{colour}"/>')
         parts.append(_text(213 + 90 * j, TOP + 9, name, "start"))
     return _chart(title, parts, height)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart: points from left to right.
+
+    Attributes:
+        name: what the legend calls it.
+        low: lower ends of the points' intervals, which are drawn as bars; none if empty.
+        high: their upper ends.
+        dots: whether the points themselves are drawn.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    dots: bool = False
+
+
+def curve_chart(
+    title: str,
+    lines: Sequence[Line],
+    axes: tuple[str, str],
+    diagonal: bool = False,
+    level: float | None = None,
+    across: tuple[float, float] | None = None,
+    up: tuple[float, float] | None = None,
+) -> Chart:
+    """Lines over a common axis.
+
+    Args:
+        title: stands above.
+        lines: what is drawn, the most important first; it lies on top.
+        axes: what is measured from left to right, and upwards.
+        diagonal: draws y = x.
+        level: draws a level line.
+        across: range of the level axis, instead of that of the points.
+        up: range of the upright axis, likewise.
+    """
+    legend, top = _legend(
+        [(line.name, partial(_stroke, colour=_COLOURS[i % len(_COLOURS)])) for i, line in enumerate(lines)]
+    )
+    points = [v for line in lines for v in line.x], [v for line in lines for v in [*line.y, *line.low, *line.high]]
+    if level is not None:
+        points[1].append(level)
+    both = [*points[0], *points[1]] if diagonal else None
+    plot = _Plot(top, 250, across or _range(both or points[0]), up or _range(both or points[1]))
+    parts = [*plot.frame(axes), *legend]
+    if diagonal:
+        low, high = max(plot.x[0], plot.y[0]), min(plot.x[1], plot.y[1])
+        parts.append(plot.path([low, high], [low, high], _FAINT, "stroke-dasharray='4 4'"))
+    if level is not None:
+        parts.append(plot.path(plot.x, [level, level], _FAINT, "stroke-dasharray='4 4'"))
+    for i, line in reversed(list(enumerate(lines))):
+        parts += _line(plot, line, _COLOURS[i % len(_COLOURS)])
+    return _chart(title, parts, plot.bottom)
+
+
+def histogram_chart(title: str, edges: Sequence[float], shares: Mapping[str, Sequence[float]], axis: str) -> Chart:
+    """Shares of groups in bins, one outline a group.
+
+    Args:
+        title: stands above.
+        edges: (bins + 1,) where the bins begin and end.
+        shares: group -> (bins,) share of it.
+        axis: what the bins divide.
+    """
+    named = list(zip(shares, _COLOURS, strict=False))
+    legend, top = _legend([(name, partial(_stroke, colour=colour)) for name, colour in named])
+    plot = _Plot(top, 200, (edges[0], edges[-1]), (0.0, max((v for s in shares.values() for v in s), default=0) or 1.0))
+    parts = [*plot.frame((axis, "share of the group")), *legend]
+    for name, colour in named:
+        steps = [edges[0], *(x for edge in edges[1:-1] for x in (edge, edge)), edges[-1]]
+        heights = [value for share in shares[name] for value in (share, share)]
+        xs, ys = [steps[0], *steps, steps[-1]], [0.0, *heights, 0.0]
+        parts.append(plot.path(xs, ys, colour, f"stroke-width='2' style='fill:{colour};fill-opacity:.18'"))
+    return _chart(title, parts, plot.bottom)
+
+
+def history_chart(title: str, values: Sequence[float | None], complete: Sequence[bool], axis: str) -> Chart:
+    """Trials of a search in their order, and the best one so far.
+
+    Args:
+        title: stands above.
+        values: of each trial, larger is better; None for one without a value, which is left out.
+        complete: whether each trial was carried to its end; others are hollow and never the best.
+        axis: what the values measure.
+    """
+    trials = [(i + 1, v, done) for i, (v, done) in enumerate(zip(values, complete, strict=True)) if v is not None]
+    early = [] if all(complete) else [("stopped early", partial(_dot, colour=_FAINT, filled=False))]
+    best_so_far = ("best so far", partial(_stroke, colour=_COLOURS[0]))
+    legend, top = _legend([("trial", partial(_dot, colour=_FAINT)), *early, best_so_far])
+    plot = _Plot(top, 170, (0.5, len(values) + 0.5), _range([v for _, v, _ in trials]))
+    parts = [*plot.frame(("trial", axis), whole=True), *legend]
+    parts += [plot.dot(i, v, _FAINT, filled=done) for i, v, done in trials]
+    ended = [(i, v) for i, v, done in trials if done]
+    best = list(accumulate((v for _, v in ended), max))
+    if best:
+        at = [*(i for i, _ in ended), len(values) + 0.5]
+        xs = [x for pair in pairwise(at) for x in pair]
+        parts.append(plot.path(xs, [v for b in best for v in (b, b)], _COLOURS[0], "stroke-width='2'"))
+    return _chart(title, parts, plot.bottom)
+
+
+def timeline_chart(title: str, months: Sequence[str], parts: Sequence[str]) -> Chart:
+    """What each month of a window serves for, as coloured cells.
+
+    Args:
+        title: stands above.
+        months: names, ascending.
+        parts: of each month ``fit``, ``calibrate``, ``validate``, ``purged`` or ``immature``; several, joined by ``+``,
+            where the customers of a month are divided.
+    """
+    counted = {name: sum(name in part.split("+") for part in parts) for name in _PARTS}
+    legend, top = _legend([(f"{name} ({n})", partial(_swatch, part=name)) for name, n in counted.items() if n])
+    wide = (WIDTH - 24) / max(len(months), 1)
+    drawn = []
+    for i, part in enumerate(parts):
+        shown = part.split("+")
+        for j, name in enumerate(shown):
+            drawn.append(_cell(12 + wide * i + 1, top + 34 * j / len(shown), max(wide - 2, 1), 34 / len(shown), name))
+    for i in range(len(months) - 1, -1, -math.ceil(66 / wide)):
+        at = min(max(12 + wide * (i + 0.5), 34), WIDTH - 34)
+        drawn.append(_text(at, top + 50, months[i], "middle"))
+    return _chart(title, [*legend, *drawn], top + 58)
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """An area with two axes: ``top`` and ``tall`` in pixels, ``x`` and ``y`` the ranges that are shown."""
+
+    top: int
+    tall: int
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    @property
+    def bottom(self) -> int:
+        """Height of the picture down to below the axis and its name."""
+        return self.top + self.tall + 42
+
+    def across(self, value: float) -> float:
+        return LEFT + (WIDTH - LEFT - 20) * (value - self.x[0]) / (self.x[1] - self.x[0])
+
+    def up(self, value: float) -> float:
+        return self.top + self.tall * (1 - (value - self.y[0]) / (self.y[1] - self.y[0]))
+
+    def frame(self, axes: tuple[str, str], whole: bool = False) -> Iterator[str]:
+        """Grid, ticks and names of both axes; only ``whole`` numbers stand on the level one if asked for."""
+        right, floor = WIDTH - 20, self.top + self.tall
+        for value, text in _ticks(*self.y, 6):
+            at = self.up(value)
+            yield f'<path d="M{LEFT} {at:.1f}H{right}" stroke="{_GRID}"/>'
+            yield _text(LEFT - 6, at + 4, text, "end")
+        for value, text in _ticks(*self.x, 8, whole):
+            at = self.across(value)
+            yield f'<path d="M{at:.1f} {floor}v4" stroke="{_FAINT}"/>'
+            yield _text(at, floor + 17, text, "middle")
+        yield f'<path d="M{LEFT} {self.top}V{floor}H{right}" fill="none" stroke="{_FAINT}"/>'
+        yield _text((LEFT + right) / 2, floor + 34, axes[0], "middle")
+        middle = self.top + self.tall / 2
+        yield f'<g transform="rotate(-90 14 {middle:.1f})">{_text(14, middle, axes[1], "middle")}</g>'
+
+    def path(self, x: Sequence[float], y: Sequence[float], colour: str, how: str = "") -> str:
+        at = " ".join(f"{self.across(a):.1f},{self.up(b):.1f}" for a, b in zip(x, y, strict=True))
+        return f'<polyline points="{at}" fill="none" stroke="{colour}" {how}/>'
+
+    def dot(self, x: float, y: float, colour: str, filled: bool = True) -> str:
+        return _dot(self.across(x), self.up(y), colour, filled)
+
+
+def _line(plot: _Plot, line: Line, colour: str) -> Iterator[str]:
+    for x, low, high in zip(line.x, line.low, line.high, strict=line.low != ()):
+        at = plot.across(x)
+        yield f'<path d="M{at:.1f} {plot.up(low):.1f}V{plot.up(high):.1f}" stroke="{colour}" stroke-width="1.5"/>'
+    yield plot.path(line.x, line.y, colour, "stroke-width='2' stroke-linejoin='round'")
+    if line.dots:
+        yield from (plot.dot(x, y, colour) for x, y in zip(line.x, line.y, strict=True))
+
+
+def _legend(keys: Sequence[tuple[str, _Mark]]) -> tuple[list[str], int]:
+    """Names beside their marks, in as many rows as they need, and where the picture goes on below them."""
+    parts, x, y = [], 12.0, TOP + 10
+    for name, mark in keys:
+        wide = 30 + 6.6 * len(name)
+        if x > 12 and x + wide > WIDTH:
+            x, y = 12.0, y + 17
+        parts += [mark(x + 8, y), _text(x + 20, y + 4, name, "start")]
+        x += wide
+    return parts, y + 18
+
+
+def _stroke(x: float, y: float, colour: str) -> str:
+    return f'<path d="M{x - 8:.1f} {y:.1f}h16" stroke="{colour}" stroke-width="3"/>'
+
+
+def _swatch(x: float, y: float, part: str) -> str:
+    return _cell(x - 6, y - 5, 12, 10, part)
+
+
+def _cell(x: float, y: float, wide: float, tall: float, part: str) -> str:
+    border = f' stroke="{_FAINT}" stroke-dasharray="3 2"' if part == "immature" else ""
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}" rx="2" fill="{_PARTS[part]}"{border}/>'
+    )
+
+
+def _dot(x: float, y: float, colour: str, filled: bool = True) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour if filled else "#ffffff"}" stroke="{colour}"/>'
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """From just below the smallest to just above the largest value, from 0 on if they come near it."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+    return (0.0 if 0 <= low <= high / 3 else low - room), high + room
+
+
+def _ticks(low: float, high: float, most: int, whole: bool = False) -> Iterator[tuple[float, str]]:
+    """Round numbers from ``low`` to ``high``, ``most`` at the most, as they are written."""
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    steps = [s for s in (power, 2 * power, 5 * power, 10 * power, 20 * power) if s >= 1 or not whole]
+    counts = {s: range(math.ceil(low / s - 1e-9), math.floor(high / s + 1e-9) + 1) for s in steps or [1.0]}
+    step, found = next((s, own) for s, own in counts.items() if len(own) <= most)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    for i in found:
+        yield i * step, f"{i * step:,.{digits}f}"
 
 
 def _chart(title: str, parts: Sequence[str], height: int) -> Chart:

@@ -100,9 +100,10 @@ def _newton(z: Floats, target: Floats, start: float) -> tuple[float, float]:
 def _step(z: Floats, target: Floats, at: Floats) -> Floats:
     p = expit(at[0] * z + at[1])
     error, weight = target - p, p * (1 - p)
-    gradient = np.array([error @ z, error.sum()])
-    cross = weight @ z
-    curvature = np.array([[weight @ (z * z), cross], [cross, weight.sum()]]) + 1e-12 * np.eye(2)
+    # Sums of products: what BLAS makes of a dot product depends on how many threads there are.
+    gradient = np.array([(error * z).sum(), error.sum()])
+    cross = (weight * z).sum()
+    curvature = np.array([[(weight * z * z).sum(), cross], [cross, weight.sum()]]) + 1e-12 * np.eye(2)
     return np.linalg.solve(curvature, gradient)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from churn_assets.assets.features import STAGE
-from churn_assets.assets.stage import _source_hash
+from churn_assets.assets.stage import source_hash
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
 from churn_assets_tests.declared import declared
@@ -18,7 +18,7 @@ OWN = {"kind": "python", "function": f"{MODULE}:calls", "columns": ["calls"], "n
 def code(folder: Path) -> str:
     """The stage's code as a new process would find it."""
     sys.modules.pop(MODULE, None)
-    _source_hash.cache_clear()
+    source_hash.cache_clear()
     return STAGE.code(Pipeline(declared(features=[OWN]), Settings(folder, folder)))
 
 

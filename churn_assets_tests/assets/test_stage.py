@@ -10,7 +10,7 @@ from churn_assets.settings import Settings
 from churn_assets_tests.declared import declared
 
 FEATURES = [{"kind": "columns", "columns": ["calls", "charge"]}, {"kind": "lag", "column": "calls", "months": 2}]
-BEHIND = {"features", "feature_store", "versioned_dataset", "model", "predictions", "monitoring"}
+BEHIND = {"features", "feature_store", "versioned_dataset", "model", "predictions", "retention_list", "monitoring"}
 
 
 def pipeline(**changes: Any) -> Pipeline:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics
 
 from churn_assets.errors import LearningError
@@ -14,6 +15,7 @@ from churn_assets.learning.evaluation import (
     calibration_error,
     evaluate,
     midranks,
+    rate_interval,
     top_decile_lift,
 )
 
@@ -88,6 +90,8 @@ def test_figures_agree_with_scikit_learn(case: tuple[np.ndarray, ...]) -> None:
     assert found.pr_auc == pytest.approx(metrics.average_precision_score(y, p)) == average_precision(y, p)
     assert found.log_loss == pytest.approx(metrics.log_loss(y, p))
     assert found.brier == pytest.approx(metrics.brier_score_loss(y, p))
+    base = metrics.brier_score_loss(y, np.full(len(y), y.mean()))
+    assert found.brier_skill == pytest.approx(1 - found.brier / base)
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
@@ -105,15 +109,65 @@ def test_calibration_error_of_a_shifted_forecast_is_the_shift() -> None:
     random = np.random.default_rng(2)
     p = random.uniform(0.2, 0.6, 50000)
     y = random.random(50000) < p
-    assert calibration_error(y, p) < 0.01
-    assert calibration_error(y, p + 0.1) == pytest.approx(0.1, abs=0.005)
-    assert calibration_error(y, np.full(50000, 0.4)) == pytest.approx(abs(y.mean() - 0.4))
+    assert calibration_error(y, p).value < 0.01
+    assert calibration_error(y, p + 0.1).value == pytest.approx(0.1, abs=0.005)
+    assert calibration_error(y, np.full(50000, 0.4)).value == pytest.approx(abs(y.mean() - 0.4))
 
 
 def test_bins_hold_equal_numbers_of_rows() -> None:
     p = np.array([0.1] * 10 + [0.2] * 10)
     y = np.array([True] * 5 + [False] * 15)
-    assert calibration_error(y, p, bins=2) == pytest.approx((0.4 + 0.2) / 2)
+    assert calibration_error(y, p, bins=2).value == pytest.approx((0.4 + 0.2) / 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(judged(), st.integers(1, 12))
+def test_calibration_error_agrees_with_a_loop_over_bins(case: tuple[np.ndarray, ...], bins: int) -> None:
+    y, p = case
+    place = stats.rankdata(p) - 0.5  # ties share their middle
+    expected = 0.0
+    for i in range(bins):
+        own = [j for j in range(len(y)) if i * len(y) <= place[j] * bins < (i + 1) * len(y)]
+        expected += abs(sum(p[j] for j in own) - sum(y[j] for j in own)) / len(y)
+    found = calibration_error(y, p, bins)
+    assert found.value == pytest.approx(expected)
+    assert 0 <= found.lower <= found.value <= found.upper <= 1
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.0])
+def test_the_interval_of_the_calibration_error_covers_the_truth_for_good_and_for_bad_forecasts(shift: float) -> None:
+    random = np.random.default_rng(8)
+    hits, point = 0, 0.0
+    for seed in range(150):
+        z = np.sort(random.normal(-2, 1, 1000))
+        chance, p = 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(-z - shift))
+        truth = np.abs((p - chance).reshape(10, 100).mean(axis=1)).mean()
+        found = calibration_error(random.random(1000) < chance, p, seed=seed)
+        hits += found.lower - 1e-12 <= truth <= found.upper
+        point += found.value / 150
+    assert hits / 150 >= 0.95
+    if not shift:
+        assert point > 0.015  # which a percentile bootstrap would take for the truth
+
+
+def test_more_rows_and_less_confidence_make_a_narrower_interval() -> None:
+    random = np.random.default_rng(4)
+    p = random.uniform(0, 0.3, 20000)
+    y = random.random(20000) < p + 0.1
+    few, many, unsure = (
+        calibration_error(y[:1000], p[:1000]), calibration_error(y, p), calibration_error(y, p, confidence=0.6),
+    )  # fmt: skip
+    assert few.upper - few.lower > 3 * (many.upper - many.lower) > 3 * (unsure.upper - unsure.lower) > 0
+    assert many.lower > 0.08 and calibration_error(y, p) == many != calibration_error(y, p, seed=1)
+
+
+@given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.999]))
+def test_the_interval_of_a_rate_agrees_with_scipy(rows: int, data: st.DataObject, confidence: float) -> None:
+    positives = data.draw(st.integers(0, rows))
+    low, high = rate_interval(positives, rows, confidence)
+    expected = stats.binomtest(positives, rows).proportion_ci(confidence, method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= low <= positives / rows <= high <= 1
 
 
 def test_lift_of_a_perfect_and_of_a_blind_model() -> None:
