@@ -79,6 +79,7 @@ class LogisticLearner:
     native: Any
     design: Design
     spread: Floats
+    params: Mapping[str, Any]
 
     def log_odds(self, frame: pl.DataFrame) -> Floats:
         """Log-odds of leaving before calibration, (n,)."""
@@ -113,7 +114,7 @@ def fit_logistic(
     columns = design.columns(matrix)
     with threadpool_limits(1):  # sums over several threads differ in their last bits from machine to machine
         native = LogisticRegression(**params).fit(columns, y.astype(np.int8))
-    return LogisticLearner(native, design, _per_feature(columns * native.coef_[0], design).std(axis=0))
+    return LogisticLearner(native, design, _per_feature(columns * native.coef_[0], design).std(axis=0), params)
 
 
 def _per_feature(columns: Floats, design: Design) -> Floats:

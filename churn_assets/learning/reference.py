@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from churn_assets.learning.matrix import learn_levels, require_columns, require_kinds
+from churn_assets.months import Month
 
 Reference = dict[str, dict[str, Any]]
 """Feature -> its histogram, of JSON's types only.
@@ -30,6 +31,25 @@ def reference_of(frame: pl.DataFrame, features: Sequence[str], bins: int = 10) -
     """
     levels = _levels(frame, features)
     return {f: _of_levels(frame[f], levels[f]) if f in levels else _of_numbers(frame[f], bins) for f in features}
+
+
+def settled_reference(rows: pl.DataFrame, lookbacks: Mapping[str, int], start: Month) -> Reference:
+    """The histograms of features, each of the months whose window doesn't reach behind the pipeline's start.
+
+    Args:
+        rows: with ``event_month`` and the features.
+        lookbacks: feature -> how many earlier months it reads.
+        start: the pipeline's first month.
+
+    Raises:
+        LearningError: as ``reference_of``.
+    """
+    reference: Reference = {}
+    for months in sorted(set(lookbacks.values())):
+        whole = rows.filter(pl.col("event_month") >= (start + months).first_day)
+        if len(whole):
+            reference |= reference_of(whole, [name for name, reach in lookbacks.items() if reach == months])
+    return reference
 
 
 def shares(frame: pl.DataFrame, reference: Reference) -> dict[str, tuple[list[float], list[float]]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +16,12 @@ from numpy.typing import NDArray
 
 from churn_assets.errors import LearningError
 from churn_assets.learning.calibration import Calibration, expit, fit_calibration
-from churn_assets.learning.candidates import Fit, Learner, effective_params, fit_candidate
+from churn_assets.learning.candidates import Fit, Learner, fit_candidate
 from churn_assets.learning.evaluation import auc
 from churn_assets.learning.matrix import require_columns
-from churn_assets.learning.splits import FOLDS, folds
+from churn_assets.learning.splits import FOLDS, InnerFold, folds, inner_folds
+from churn_assets.learning.tuning import IN_MEMORY, Tuned, Tuner, tune
+from churn_assets.months import Fold
 from churn_assets.spec.learning import CandidateSpec
 
 Floats = NDArray[np.float64]
@@ -32,12 +37,12 @@ class TrainedModel:
 
     Attributes:
         name: name of the candidate.
-        kind: ``logistic`` or ``xgboost``.
+        kind: as in ``CandidateSpec``.
         features: columns it takes, in order.
         categories: feature -> levels, for the features that are categories.
         estimator: the fitted ``Learner``; ``estimator.native`` is the library's own object.
         calibration: the map from its probabilities to calibrated ones.
-        params: parameters that it was fitted with.
+        params: parameters that it was fitted with, the number of trees that was chosen included.
     """
 
     name: str
@@ -94,12 +99,14 @@ class Training:
         challenger: name of the one that may challenge the champion.
         selection: AUC of each candidate on rows that it wasn't fitted on.
         reason: one sentence on how the challenger was chosen.
+        tuned: what was found for the candidates with tuning, by name.
     """
 
     models: dict[str, TrainedModel]
     challenger: str
     selection: dict[str, float]
     reason: str
+    tuned: dict[str, Tuned] = field(default_factory=dict)
 
 
 def train(
@@ -108,12 +115,16 @@ def train(
     candidates: Sequence[CandidateSpec],
     seed: int = 0,
     fit_on: Fit = fit_candidate,
+    months: Sequence[Fold] = (),
+    tuner: Tuner = IN_MEMORY,
+    tuned: Mapping[str, Tuned] = {},
 ) -> Training:
     """Fits all candidates and chooses the challenger; validation rows are ignored.
 
     With rows to calibrate on, candidates are fitted on the fit rows, and compared and calibrated on those. Without
     any, or with one class only among them, cross-fitted predictions do both (five folds of whole customers), and the
-    models are fitted on all fit rows. The same rows give the same models, bit for bit, in any order.
+    models are fitted on all fit rows. Candidates are fitted side by side, as many as there are cores. The same rows
+    give the same models, bit for bit, in any order.
 
     Args:
         rows: one per customer and month, with ``customer_id``, ``event_month``, ``part`` (``fit``, ``calibrate`` or
@@ -122,6 +133,9 @@ def train(
         candidates: the models to fit, the simplest first: the earlier one wins a tie.
         seed: seed of everything random.
         fit_on: fits a candidate on the fit rows, where there are rows to calibrate on; cross-fitting is done here.
+        months: the calendar's folds of the fit months; customers are divided where there are none.
+        tuner: where searches for parameters are kept, and who hears of them.
+        tuned: what was found before; a candidate named there is not searched again.
 
     Raises:
         LearningError: no candidate or feature, no fit rows, one class only, a label missing, or a feature that is
@@ -135,14 +149,23 @@ def train(
     how = f"{FOLDS} folds of the customers in {fit.height} rows" if crossed else f"{held_out.height} later rows"
     judged = fit if crossed else held_out
     left = _labels(judged)
-    models, selection = {}, {}
-    for candidate in candidates:
-        learner, levels = (fit_candidate if crossed else fit_on)(candidate, fit, _labels(fit), features, seed)
-        z = _cross_fitted(candidate, fit, features, seed) if crossed else learner.log_odds(held_out)
-        selection[candidate.name] = auc(left, z)
-        models[candidate.name] = _model(candidate, learner, features, levels, fit_calibration(expit(z), left), seed)
+    inner = inner_folds(fit, months)
+
+    def fitted(candidate: CandidateSpec) -> tuple[float, TrainedModel]:
+        stop = _newest(inner)
+        learner, levels = (fit_candidate if crossed else fit_on)(candidate, fit, _labels(fit), features, seed, stop)
+        z = _cross_fitted(candidate, fit, features, seed, months) if crossed else learner.log_odds(held_out)
+        return auc(left, z), _model(candidate, learner, features, levels, fit_calibration(expit(z), left))
+
+    with _one_thread_for_sums(), ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = {c.name: tuned[c.name] if c.name in tuned else tune(c, fit, features, seed, inner, tuner)
+                 for c in candidates if c.tuning}  # fmt: skip
+        prepared = [found[c.name].applied_to(c) if c.name in found else c for c in candidates]
+        outcomes = dict(zip([c.name for c in candidates], threads.map(fitted, prepared), strict=True))
+    selection = {name: value for name, (value, _) in outcomes.items()}
+    models = {name: model for name, (_, model) in outcomes.items()}
     challenger = choose(selection)
-    return Training(models, challenger, selection, _reason(challenger, selection, how))
+    return Training(models, challenger, selection, _reason(challenger, selection, how), found)
 
 
 def choose(selection: dict[str, float]) -> str:
@@ -186,13 +209,31 @@ def _model(
     features: Sequence[str],
     levels: dict[str, tuple[str, ...]],
     calibration: Calibration,
-    seed: int,
 ) -> TrainedModel:
-    params = effective_params(candidate, seed)
+    params = dict(learner.params)
     return TrainedModel(candidate.name, candidate.kind, tuple(features), levels, learner, calibration, params)
 
 
-def _cross_fitted(candidate: CandidateSpec, fit: pl.DataFrame, features: Sequence[str], seed: int) -> Floats:
+@contextmanager
+def _one_thread_for_sums() -> Iterator[None]:
+    """Keeps linear algebra on one thread: sums over several differ in their last bits from machine to machine.
+
+    The limit is the process's own, so that it is set before candidates are fitted side by side, and not by them.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+def _newest(divided: Sequence[InnerFold]) -> InnerFold | None:
+    """The last division that has rows to judge."""
+    return next((fold for fold in reversed(divided) if fold[1].any()), None)
+
+
+def _cross_fitted(
+    candidate: CandidateSpec, fit: pl.DataFrame, features: Sequence[str], seed: int, months: Sequence[Fold]
+) -> Floats:
     """Log-odds for every fit row by a model that has not seen its customer, (n,)."""
     place, left = folds(fit["customer_id"], FOLDS), _labels(fit)
     result = np.zeros(fit.height)
@@ -200,7 +241,8 @@ def _cross_fitted(candidate: CandidateSpec, fit: pl.DataFrame, features: Sequenc
         inside = place == fold
         seen = fit.filter(~inside)
         _require_both_classes(seen, f"fit (without fold {fold + 1} of {FOLDS})")
-        learner, _ = fit_candidate(candidate, seen, left[~inside], features, seed)
+        stop = _newest(inner_folds(seen, months))
+        learner, _ = fit_candidate(candidate, seen, left[~inside], features, seed, stop)
         result[inside] = learner.log_odds(fit.filter(inside))
     return result
 

@@ -58,7 +58,8 @@ def finding(loc: tuple[int | str, ...], message: str, value: Any = None) -> Init
 class SpecModel(BaseModel):
     """A section of the specification. Unknown keys are refused with the nearest known one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # A default of 12 where a number is declared is 12.0, as it is once it was kept and read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
 
     @model_validator(mode="wrap")
     @classmethod

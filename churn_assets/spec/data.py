@@ -12,7 +12,10 @@ from churn_assets.spec.base import SpecModel, Text
 RESERVED = ("month", "event_month", "part", "label", "months_observed", "available_at", "feature_version")
 """Names that the tables of every pipeline use themselves."""
 
-BESIDE_KEY = (*RESERVED, "p_leave", "risk", "monthly_value", "expected_value", "rank", "on_list", "model_id")
+BESIDE_KEY = (
+    *RESERVED, "p_leave", "risk", "decile", "model_id", "monthly_value", "expected_value", "rank", "action", "segment",
+    "reason_1", "reason_2", "reason_3", "treated", "date", "cost", "outcome", "note", "left", "list_month",
+)  # fmt: skip
 """Names that stand beside the key in some table, so that the key can have none of them."""
 
 PLACE = ("_row", "_file", "_line", "_defect", "_text")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+import json
+from math import isfinite
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from churn_assets.errors import LearningError
 from churn_assets.spec.base import SpecModel
 
 
@@ -29,11 +32,27 @@ class RangeSpec(SpecModel):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        if self.low > self.high or (self.log and self.low <= 0):
+        if not (isfinite(self.high) and self.low <= self.high) or (self.log and self.low <= 0):
             raise ValueError(
                 f"expected low <= high, and above 0 where log is set; found {self.low:g} to {self.high:g}."
             )
         return self
+
+
+def _recordable(choices: list[Any]) -> list[Any]:
+    for choice in choices:
+        # What a search chose is recorded as JSON, and must come back as it was.
+        if json.loads(json.dumps(choice, default=str)) != choice:
+            raise ValueError(f"expected numbers, texts, truth values or lists of them, found {choice!r}.")
+    return choices
+
+
+SearchSpec = Annotated[
+    Annotated[RangeSpec, Tag("range")]
+    | Annotated[list[Any], Field(min_length=1), AfterValidator(_recordable), Tag("choices")],
+    Discriminator(lambda given: "choices" if isinstance(given, list | tuple) else "range"),
+]
+"""Where one parameter is searched: a range, or a list of choices."""
 
 
 class TuningSpec(SpecModel):
@@ -41,7 +60,7 @@ class TuningSpec(SpecModel):
 
     trials: int = Field(30, ge=1, le=10_000, description="Sets of parameters to try.")
     timeout: float | None = Field(None, gt=0, description="Seconds after which no further one is begun.")
-    space: dict[str, RangeSpec | list[Any]] = Field(
+    space: dict[str, SearchSpec] = Field(
         {}, description="Parameter -> range, or list of choices; the kind's own space if not given."
     )
 
@@ -63,6 +82,13 @@ class CandidateSpec(SpecModel):
     )
     tuning: TuningSpec | None = Field(None, description="Searches for parameters before each training.")
 
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name == "champion":
+            raise ValueError("'champion' stands for the model that scores customers. Choose another name.")
+        return name
+
     @field_validator("path")
     @classmethod
     def _dotted(cls, path: str | None) -> str | None:
@@ -79,6 +105,22 @@ class CandidateSpec(SpecModel):
             raise ValueError(f"{', '.join(sorted(given))} is for kind xgboost, found kind {self.kind}.")
         return self
 
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        space = self.tuning.space if self.tuning else {}
+        if self.tuning and self.kind == "estimator" and not space:
+            raise ValueError(
+                "kind estimator has no space of its own: expected tuning.space, such as {max_depth: {low: 2, high: 8}}."
+            )
+        if space:
+            from churn_assets.learning.candidates import effective_params
+
+            try:
+                effective_params(self.model_copy(update={"params": {**self.params, **dict.fromkeys(space)}}), seed=0)
+            except LearningError as error:
+                raise ValueError(f"tuning.space: {error}") from error
+        return self
+
 
 class EvaluationSpec(SpecModel):
     """What the validation month is looked at for, beside the whole."""
@@ -91,9 +133,11 @@ class EvaluationSpec(SpecModel):
 class GatesSpec(SpecModel):
     """What a challenger must show before it may score customers."""
 
-    metric: Literal["auc"] = "auc"
-    floor: float = Field(0.6, ge=0, le=1, description="Smallest value of the metric on the validation rows.")
-    margin: float = Field(0.02, ge=0, description="How much worse than the champion may not be ruled out.")
+    metric: Literal["auc", "profit"] = Field("auc", description="What a challenger and a champion are compared in.")
+    floor: float = Field(0.6, ge=0, le=1, description="Smallest AUC on the validation rows.")
+    margin: float = Field(
+        0.02, ge=0, description="How much worse than the champion may not be ruled out; of profit, as a share of it."
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of every interval.")
     max_calibration_error: float = Field(0.05, gt=0, le=1, description="Largest expected calibration error.")
     min_lift: float = Field(1.0, ge=0, description="Smallest lift in the top tenth.")

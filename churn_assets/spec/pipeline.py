@@ -113,6 +113,16 @@ class PipelineSpec(SpecModel):
         )
 
     @property
+    def deciding_value(self) -> ValueSpec | None:
+        """What a contact is worth, where promotion depends on it."""
+        return self.value if self.gates.metric == "profit" else None
+
+    @property
+    def holdout_share(self) -> float:
+        """Share of a list that is held out: none where no later month tells who left."""
+        return self.value.holdout_share if self.calendar.horizon else 0.0
+
+    @property
     def lookbacks(self) -> dict[str, int]:
         """How many earlier months each feature reads, what it is made of included."""
         reach = {m.name: m.lookback for m in self.events.measures} if self.events else {}

@@ -5,17 +5,27 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
+import yaml
+from numpy.typing import NDArray
 
+from churn_assets.features import compute
+from churn_assets.sources.simulated import SimulatedSource
+from churn_assets.spec import PipelineSpec
 from churn_assets.spec.learning import CandidateSpec
 
+Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
 BASELINE = CandidateSpec(name="baseline", kind="logistic")
+FOREST = CandidateSpec(name="forest", kind="random_forest")
 XGBOOST = CandidateSpec(name="xgboost", kind="xgboost")
 CANDIDATES = [BASELINE, XGBOOST]
 FEATURES = ["tenure", "calls", "contract", "paperless", "usage"]
 
+SHIPPED = Path(__file__).parents[2] / "churn_assets/defs/churn/defs.yaml"
 TELCO = Path(__file__).parents[3] / "shared" / "data" / "telco.csv"
 
 
@@ -60,3 +70,28 @@ def telco() -> tuple[pl.DataFrame, list[str]]:
         label=pl.col("Churn") == "Yes", event_month=pl.lit(date(2025, 1, 1)), part=pl.lit("fit"),
     )  # fmt: skip
     return rows, [c for c in rows.columns if c not in ("customer_id", "Churn", "label", "event_month", "part")]
+
+
+def newest_month_judges(rows: pl.DataFrame) -> Masks:
+    """Which rows teach, and which judge."""
+    judge = (rows["event_month"] == rows["event_month"].max()).to_numpy()
+    return ~judge, judge
+
+
+def subscribers(customers: int, months: int, seed: int = 7) -> tuple[pl.DataFrame, PipelineSpec]:
+    """Months of the simulated base with the features of the shipped pipeline, ``label`` and the true ``hazard``."""
+    spec = PipelineSpec.model_validate({**yaml.safe_load(SHIPPED.read_text())["attributes"], "name": "churn"})
+    start, key = spec.months.start, spec.schema_.key
+    source = SimulatedSource(start, customers, seed)
+    received, hazards = [], []
+    for i in range(months + 1):
+        received.append(pl.from_arrow(source.read(start + i).batches.read_all()))
+        hazards.append(source.true_hazard(start + i))
+    made = []
+    for i in range(months):
+        window = {lag: received[i - lag].lazy() for lag in range(min(i, spec.calendar.lookback) + 1)}
+        features = compute(window, key, spec.features, keep=~nw.col("churned"), types=spec.observed).collect()
+        outcome = received[i + 1].select(key, label="churned")
+        month = pl.lit((start + i).first_day)
+        made.append(features.join(outcome, on=key).join(hazards[i], on=key).with_columns(event_month=month))
+    return pl.concat(made), spec

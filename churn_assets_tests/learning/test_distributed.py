@@ -86,7 +86,7 @@ def trained(lake: Lake, candidates: list[CandidateSpec], **engine: Any) -> tuple
     dataset = Dataset(lake, spec(**engine), LAST)
     rows = dataset.rows()
     with fitting(dataset) as fit_on:
-        return train(rows, FEATURES, candidates, 0, fit_on), rows
+        return train(rows, FEATURES, candidates, 0, fit_on, dataset.spec.calendar.folds(dataset.split)), rows
 
 
 def drafts(lake: Lake) -> list[Path]:
@@ -166,3 +166,16 @@ def test_parameters_that_cannot_be_distributed_are_told(lake: Lake) -> None:
     exact = TREES.model_copy(update={"params": {"tree_method": "exact"}})
     with pytest.raises(LearningError, match=r"xgboost could not be fitted on Spark: .*exact"):
         trained(lake, [exact], workers=2)
+
+
+@pytest.mark.slow
+@needs_spark
+def test_parameters_are_searched_on_the_drivers_rows_and_the_cluster_trains_with_them(lake: Lake) -> None:
+    tuning = {"trials": 3, "space": {"max_depth": [3, 4], "gamma": {"low": 0.0, "high": 1.0}}}
+    given = {**TREES.model_dump(), "params": {**PARAMS, "gamma": 1e6}, "tuning": tuning}
+    searched = CandidateSpec.model_validate(given)
+    there, rows = trained(lake, [searched], workers=1, driver_rows=600)
+    here = train(rows, FEATURES, [searched], 0, months=spec().calendar.folds(Dataset(lake, spec(), LAST).split))
+    assert there.tuned == here.tuned
+    assert there.tuned["xgboost"].params.items() <= there.models["xgboost"].params.items()
+    assert len(there.tuned["xgboost"].params) == 2
