@@ -11,18 +11,21 @@ from typing import Annotated
 
 import typer
 from dotenv import load_dotenv
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli_dataset import dataset
 from churn_assets.cli_features import features
 from churn_assets.cli_intake import incoming
 from churn_assets.cli_intake import quarantine as quarantine_app
 from churn_assets.cli_new import new
+from churn_assets.cli_promotion import promote, reject, rollback, withdraw
+from churn_assets.cli_treatments import list_, treatments
+from churn_assets.cli_why import why
 from churn_assets.errors import ChurnAssetsError, SpecError
 from churn_assets.months import STAGES, Month, month_range
-from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings, checkout
-from churn_assets.store.lake import MonthRecord
 from churn_assets.terminal import PipelineOption, console, open_pipeline, run_in_terminal
 
 app = typer.Typer(
@@ -36,8 +39,16 @@ SYMBOLS = {"present": "[green]●[/]", "empty": "[dim]○[/]", "stale": "[yellow
 
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(features, name="features")
+app.add_typer(dataset, name="dataset")
+app.add_typer(treatments, name="treatments")
+app.command(name="list")(list_)
+app.add_typer(why, name="why")
 app.command()(incoming)
 app.command()(new)
+app.command()(promote)
+app.command()(reject)
+app.command()(rollback)
+app.command()(withdraw)
 
 
 def main() -> None:
@@ -95,7 +106,8 @@ def status(pipeline: PipelineOption = "churn") -> None:
         console.print(f"Nothing has been made yet. Begin with `churn run --month {found.spec.months.start}`.")
         return
     codes = {name: stage.code(found) for name, stage in ALL.items()}
-    table = Table(title=f"{found.name}: months and stages", title_justify="left")
+    # Without lines between them, all stages find room in a hundred columns.
+    table = Table(title=f"{found.name}: months and stages", title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("month", no_wrap=True)
     table.add_column("rows", justify="right", no_wrap=True)
     for stage in STAGES:
@@ -110,29 +122,6 @@ def status(pipeline: PipelineOption = "churn") -> None:
         console.print(f"[yellow]stale[/] {reason}", highlight=False)
     if len(reasons) > 10:
         console.print(f"and {len(reasons) - 10} more.")
-
-
-@app.command(name="list")
-def list_(
-    month: Annotated[str, typer.Option(help="The month, YYYY-MM; the newest one if not given.")] = "",
-    top: Annotated[int, typer.Option(min=1, help="How many customers to show.")] = 20,
-    pipeline: PipelineOption = "churn",
-) -> None:
-    """Show the customers that are worth contacting."""
-    import polars as pl
-
-    found = open_pipeline(pipeline)
-    record = _predictions(found, month)
-    rows = found.lake.scan_record(record).filter(pl.col("on_list")).sort("rank").collect()
-    table = Table(title=f"{found.name} {record.month}: {len(rows):,} customers worth contacting", title_justify="left")
-    for name in ("rank", "customer", "P(leave)", "expected value", "why"):
-        table.add_column(name, justify="right" if name in ("rank", "P(leave)", "expected value") else "left")
-    for row in rows.head(top).iter_rows(named=True):
-        why = "; ".join(row[r] for r in ("reason_1", "reason_2", "reason_3") if row[r])
-        value = f"{row['expected_value']:,.2f} {found.spec.value.currency}"
-        table.add_row(str(row["rank"]), row[found.key], f"{row['p_leave']:.1%}", value, why)
-    console.print(table)
-    console.print(f"All of them: {found.exports / record.month / 'contact_list.csv'}", highlight=False)
 
 
 @app.command()
@@ -183,33 +172,6 @@ def demo(
     start = found.spec.months.start
     run_in_terminal(pipeline, list(month_range(start, start + (months - 1))), [], False)
     console.print(summarise(found))
-
-
-def _predictions(found: Pipeline, month: str) -> MonthRecord:
-    wanted = [Month.parse(month)] if month else list(reversed(found.lake.months("predictions")))
-    for candidate in wanted:
-        record = found.lake.record("predictions", candidate)
-        if record and record.status == "present":
-            return record
-    named = wanted[0] if wanted else found.spec.months.start
-    if made := found.lake.record("predictions", named):
-        raise ChurnAssetsError(
-            f"predictions {named}: expected scored customers, found none. {made.reason} "
-            f"{_newest_decision(found, named)}"
-        )
-    raise ChurnAssetsError(
-        f"predictions {named}: expected scored customers, found none. "
-        f"Run `{found.lake.remedy.format(first=found.spec.months.start, last=named)}`."
-    )
-
-
-def _newest_decision(found: Pipeline, month: Month) -> str:
-    """What the gate said last, up to a month."""
-    records = [found.lake.record("promotions", m) for m in found.lake.months("promotions") if m <= month]
-    if not (made := [record for record in records if record and record.files]):
-        return ""
-    decision = found.lake.scan_record(made[-1]).collect().row(0, named=True)
-    return f"The gate of {made[-1].month}, {decision['outcome']}: {decision['reason']}"
 
 
 if __name__ == "__main__":

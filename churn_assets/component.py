@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
@@ -16,7 +17,7 @@ from churn_assets.assets.automation import (
     partitions,
 )
 from churn_assets.assets.freshness import freshness_check, freshness_schedule
-from churn_assets.assets.stage import build_asset, tracker_key
+from churn_assets.assets.stage import Stage, build_asset, tracker_key
 from churn_assets.assets.tracking import tracking_resource
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
@@ -66,16 +67,16 @@ def _resolved(context: dg.ResolutionContext, value: Any) -> Any:
     return value if isinstance(value, str) and names_environment(value) else context.resolve_value(value)
 
 
-def build_definitions(pipeline: Pipeline) -> dg.Definitions:
+def build_definitions(pipeline: Pipeline, stages: Mapping[str, Stage] = ALL) -> dg.Definitions:
     """Everything that Dagster shows and runs of one pipeline."""
     months = partitions(pipeline)
-    codes = {name: stage.code(pipeline) for name, stage in ALL.items()}
+    codes = {name: stage.code(pipeline) for name, stage in stages.items()}
     job = monthly_job(pipeline)
     sensors = [corrections_sensor(pipeline, job, codes)]
     if pipeline.spec.source.type == "incoming":
         sensors.append(incoming_sensor(pipeline, job))
     return dg.Definitions(
-        assets=[build_asset(stage, pipeline, months) for stage in ALL.values()],
+        assets=[build_asset(stage, pipeline, months) for stage in stages.values()],
         asset_checks=[freshness_check(pipeline)],
         jobs=[job],
         schedules=[monthly_schedule(pipeline, job), freshness_schedule(pipeline)],

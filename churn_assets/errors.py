@@ -11,6 +11,7 @@
     ├── FeatureError     a function of features failed        (also a RuntimeError)
     ├── EngineError      a cluster can't be used              (also a RuntimeError)
     ├── LearningError    a model can't be trained or applied  (also a RuntimeError)
+    ├── TrackingError    MLflow can't be reached or used      (also a ConnectionError)
     └── SettingsError    the installation is set up wrongly   (also a ValueError)
 
 A message reads: what happened to what, what was expected, what was found, what to do.
@@ -59,6 +60,10 @@ class EngineError(ChurnAssetsError, RuntimeError):
 
 class LearningError(ChurnAssetsError, RuntimeError):
     """A model can't be trained on, or applied to, the data that it was given."""
+
+
+class TrackingError(ChurnAssetsError, ConnectionError):
+    """MLflow can't be reached, or its store can't be used; nothing that was decided holds before it is tracked."""
 
 
 class SettingsError(ChurnAssetsError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,13 +12,21 @@ from churn_assets.sources import Source, open_source
 from churn_assets.spec import PipelineSpec
 from churn_assets.spec.environment import with_environment
 from churn_assets.spec.expressions import dtype_of
+from churn_assets.store.datasets import DatasetShelf
 from churn_assets.store.lake import Lake, MonthRecord
 from churn_assets.store.models import ModelShelf
 from churn_assets.store.offline import OfflineStore
 from churn_assets.store.online import OnlineStore, open_online_store
+from churn_assets.store.specifications import SpecificationShelf
 
 AMENDMENTS = "amendments"
 """The table of what people have mended: months that nobody mended are not in it, and needn't be."""
+TREATMENT_LOG = "treatment_log"
+"""The table of what was done with listed customers: months of which nobody has told are not in it."""
+VERDICTS = "verdicts"
+"""The table of what people have said about a month's champion: months without a verdict needn't be in it."""
+OF_SCORES = ("predictions", "list_outcomes")
+"""Tables that a month may rightly lack: one in which no model was good enough to score customers."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,19 @@ class Pipeline:
     def models(self) -> ModelShelf:
         return ModelShelf(self.settings.lake(self.name) / "_models")
 
+    @property
+    def searches(self) -> Path:
+        """Where searches for parameters are kept."""
+        return self.settings.lake(self.name) / "_tuning"
+
+    @cached_property
+    def datasets(self) -> DatasetShelf:
+        return DatasetShelf(self.settings.lake(self.name) / "_datasets")
+
+    @cached_property
+    def specifications(self) -> SpecificationShelf:
+        return SpecificationShelf(self.settings.lake(self.name) / "_specifications")
+
     @cached_property
     def online(self) -> OnlineStore:
         given = with_environment(self.spec.online, f"{self.name}: online")
@@ -76,16 +97,34 @@ class Pipeline:
         """
         found = {
             f"{record.table} {record.month}": token(record)
-            for window in self.calendar.windows(reader, month)
+            for window in map(self._scored, self.calendar.windows(reader, month))
             for record in self.lake.records(window)
         }
         if reader == "validated_data" and (mended := self.lake.record(AMENDMENTS, month)):
             found[f"{AMENDMENTS} {month}"] = mended.content
+        if reader == "model" and (said := self.lake.record(VERDICTS, month)) and said.files:
+            found[f"{VERDICTS} {month}"] = said.content
+        if reader == "retention_list" and (log := self.treatments(month)):
+            found[f"{TREATMENT_LOG} {log.month}"] = log.content
         return found
 
     def window(self, reader: str, month: Month, table: str) -> Window:
         """The months of ``table`` that ``reader`` may read to make ``month``."""
-        return self.calendar.window(reader, month, table)
+        return self._scored(self.calendar.window(reader, month, table))
+
+    def _scored(self, window: Window) -> Window:
+        """``window`` without earlier months in which no model might score customers, if its table comes of scores."""
+        if window.table not in OF_SCORES:
+            return window
+        decided = {month: self.lake.record("promotions", month) for month in window if month != window.month}
+        without = {month for month, record in decided.items() if record and not record.facts.get("champion")}
+        return replace(window, months=tuple(month for month in window if month not in without))
+
+    def treatments(self, month: Month) -> MonthRecord | None:
+        """What was done with the list whose outcome becomes known in ``month``, if anybody has told."""
+        listed = self.calendar.matured_by(month) if self.calendar.horizon else None
+        record = self.lake.record(TREATMENT_LOG, listed) if listed else None
+        return record if record and record.files else None
 
     def champion(self, reader: str, month: Month) -> str | None:
         """The model that scores customers, as the decisions that ``reader`` may see in ``month`` have it."""

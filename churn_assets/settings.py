@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,12 @@ class Settings:
         data: holds incoming files, the lake, the exports and MLflow's store (``CHURN_DATA``; by default ``data`` in
             the checkout, or in the working folder where the package is installed without one).
         defs: holds one folder a pipeline, each with its ``defs.yaml`` (``CHURN_DEFS``; by default the package's own).
+        tracking: address of an MLflow server (``MLFLOW_TRACKING_URI``; by default a database in ``data``).
     """
 
     data: Path
     defs: Path
+    tracking: str = ""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -45,7 +48,13 @@ class Settings:
         folder = Path(defs).expanduser().resolve() if defs else PACKAGE / "defs"
         if not folder.is_dir():
             raise SettingsError(f"CHURN_DEFS: expected a folder that holds pipelines, found nothing at {folder}.")
-        return cls(data=place, defs=folder)
+        tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if tracking and not re.match(r"https?://.", tracking):
+            raise SettingsError(
+                f"MLFLOW_TRACKING_URI: expected the address of an MLflow server, such as http://host:5000, found "
+                f"{tracking!r}. Give one, or unset it: MLflow's database is then in CHURN_DATA."
+            )
+        return cls(data=place, defs=folder, tracking=tracking)
 
     def lake(self, pipeline: str) -> Path:
         """Where a pipeline's tables are."""
@@ -62,11 +71,16 @@ class Settings:
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking store and registry."""
-        return f"sqlite:///{self.data / 'mlflow' / 'mlflow.db'}"
+        return self.tracking or f"sqlite:///{self.data / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_address(self) -> str:
+        """The same for people, without a password that may stand in it."""
+        return re.sub(r"//[^/@]*@", "//", self.mlflow_uri)
 
     @property
     def mlflow_artifacts(self) -> Path:
-        """Where MLflow keeps models and plots."""
+        """Where MLflow keeps models and plots, unless a server does."""
         return self.data / "mlflow" / "artifacts"
 
 

@@ -12,6 +12,9 @@ from churn_assets.pipeline import Pipeline
 from churn_assets.store.content import json_hash
 from churn_assets.store.lake import MonthRecord
 
+PENDING = "pending"
+"""The fact of a record that says why its month has to be made anew although nothing that it was made from changed."""
+
 
 @dataclass(frozen=True)
 class SkipDecision:
@@ -26,7 +29,7 @@ class State:
     """How one month of one stage stands.
 
     ``stale`` means made from something that has changed since; ``reason`` says what, and ``against`` is the
-    fingerprint of what it would be made from now.
+    fingerprint of what it would be made from now. ``pending``: nothing has changed, and it waits to be made anew.
     """
 
     stage: str
@@ -35,6 +38,7 @@ class State:
     reason: str = ""
     rows: int = 0
     against: str = ""
+    pending: bool = False
 
 
 def fingerprint(inputs: Mapping[str, str], code: str) -> str:
@@ -48,6 +52,8 @@ def decide_skip(record: MonthRecord | None, inputs: Mapping[str, str | None], co
         return SkipDecision(False, "It was never made.")
     if force:
         return SkipDecision(False, "It was asked for by force.")
+    if pending := record.facts.get(PENDING):
+        return SkipDecision(False, str(pending))
     known = {name: content for name, content in inputs.items() if content is not None}
     if len(known) < len(inputs):
         return SkipDecision(False, "Only reading its source can tell whether it has changed.")
@@ -75,6 +81,8 @@ def state_of(pipeline: Pipeline, stage: str, month: Month, code: str) -> State:
         inputs = dict(record.inputs) if stage == "raw_data" else pipeline.inputs(stage, month)
     except MissingMonth as error:
         return State(stage, month, "stale", str(error), record.rows)
+    if pending := record.facts.get(PENDING):
+        return State(stage, month, "stale", str(pending), record.rows, record.run_id, pending=True)
     if reason := changes(record, inputs, code):
         return State(stage, month, "stale", reason, record.rows, fingerprint(inputs, code))
     return State(stage, month, record.status, record.reason, record.rows)

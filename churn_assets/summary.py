@@ -6,8 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import polars as pl
-
 from churn_assets.pipeline import Pipeline
 
 
@@ -24,13 +22,22 @@ def summarise(pipeline: Pipeline) -> str:
     lines += _champion(pipeline) + _list(pipeline)
     programs = _programs()
     lines += [
-        f"MLflow runs   {programs}mlflow ui --backend-store-uri {pipeline.settings.mlflow_uri}",
+        f"MLflow runs   {_mlflow(pipeline, programs)}",
         "",
         "Next          make dev            the asset graph, month by month, on http://127.0.0.1:3000",
         f"              {programs}churn run --month {months[-1] + 1}",
         f"              {programs}churn status, {programs}churn list --top 10",
     ]
     return "\n".join(lines)
+
+
+def _mlflow(pipeline: Pipeline, programs: str) -> str:
+    settings = pipeline.settings
+    return (
+        settings.mlflow_address
+        if settings.tracking
+        else f"{programs}mlflow ui --backend-store-uri {settings.mlflow_uri}"
+    )
 
 
 def _programs() -> str:
@@ -62,10 +69,12 @@ def _champion(pipeline: Pipeline) -> list[str]:
 
 
 def _list(pipeline: Pipeline) -> list[str]:
-    for month in reversed(pipeline.lake.months("predictions")):
-        record = pipeline.lake.record("predictions", month)
-        if record and record.files:
-            listed = pipeline.lake.scan_record(record).filter(pl.col("on_list")).select(pl.len()).collect().item()
-            path = pipeline.exports / str(month) / "contact_list.csv"
-            return [f"List          {listed:,} of {record.rows:,} customers of {month}: {path}"]
+    for month in reversed(pipeline.lake.months("retention_list")):
+        record, scored = pipeline.lake.record("retention_list", month), pipeline.lake.record("predictions", month)
+        if record and record.files and scored:
+            path = pipeline.exports / str(month) / "retention_list.xlsx"
+            return [
+                f"List          {record.facts['contacts']:,} of {scored.rows:,} customers of {month} to contact, "
+                f"{record.facts['held_out']:,} held out: {path}"
+            ]
     return ["List          none yet"]

@@ -16,15 +16,18 @@ import dagster as dg
 import polars as pl
 import yaml
 
+from churn_assets.assets import ALL
 from churn_assets.definitions import defs, pipelines
 from churn_assets.instance import MonthRun, open_instance, run_months
-from churn_assets.months import STAGES, Month
+from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
 from churn_assets.spec import PLACE
 
 ROOT = Path(__file__).parents[1]
 FIRST = Month.parse("2024-01")
+ASSETS = tuple(table for stage in ALL.values() for table in stage.tables)
+"""Every asset of a pipeline: its stages, and the tables beside them."""
 
 
 def shipped_spec() -> dict[str, Any]:
@@ -47,9 +50,10 @@ def small_spec(**changes: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Installation:
-    """One folder with definitions, data and a Dagster home."""
+    """One folder with definitions, data and a Dagster home; ``tracking`` is the address of an MLflow server."""
 
     home: Path
+    tracking: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -57,6 +61,7 @@ class Installation:
             "CHURN_DATA": str(self.home / "data"),
             "CHURN_DEFS": str(self.home / "defs"),
             "DAGSTER_HOME": str(self.home / "dagster_home"),
+            "MLFLOW_TRACKING_URI": self.tracking,
         }
 
     @classmethod
@@ -148,7 +153,7 @@ class Installation:
     def contents(self, month: str, name: str = "churn") -> dict[str, str]:
         """What every table holds in ``month``, as hashes."""
         lake = self.pipeline(name).lake
-        tables = [*STAGES, "promotions", "quarantined_data"]
+        tables = [*ASSETS, "promotions"]
         return {t: r.content for t in tables if (r := lake.record(t, Month.parse(month)))}
 
     def exported(self, month: str, name: str = "churn") -> dict[str, bytes]:

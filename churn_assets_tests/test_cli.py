@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from churn_assets.months import STAGES, Month
@@ -15,10 +16,10 @@ pytestmark = pytest.mark.e2e
 def test_status_shows_every_month_and_stage(finished: Installation) -> None:
     told = finished.churn("status")
     assert told.returncode == 0, told.stdout
-    months = [line for line in told.stdout.splitlines() if "│ 2024-" in line]
+    months = [line for line in told.stdout.splitlines() if line.strip().startswith("2024-")]
     assert len(months) == 5
     assert months[-1].count("●") == len(STAGES)
-    assert months[0].count("○") == 4
+    assert months[0].count("○") == 5
     assert "stale" not in told.stdout.split("missing")[-1]
 
 
@@ -27,20 +28,25 @@ def test_status_says_what_is_stale_and_why(own: Installation) -> None:
     changed["value"]["budget"] = 400
     own.declare("churn", changed)
     told = own.churn("status")
-    assert "stale predictions 2024-03: Its code or part of the specification changed" in told.stdout
+    assert "stale retention_list 2024-03: Its code or part of the specification changed" in told.stdout
     assert "stale features" not in told.stdout
+    assert "stale predictions" not in told.stdout
     assert own.churn("run", "--month", "2024-05").returncode == 0
-    listed = (own.home / "data/exports/churn/2024-05/contact_list.csv").read_text().splitlines()
-    assert len(listed) == 1 + 50
+    listed = pl.read_csv(own.home / "data/exports/churn/2024-05/retention_list.csv")
+    assert len(listed.filter(action="contact")) == 50
 
 
 def test_the_list_shows_customers_with_reasons_and_where_all_of_them_are(finished: Installation) -> None:
     told = finished.churn("list", "--top", "3", "--month", "2024-05")
     assert told.returncode == 0, told.stdout
-    assert "customers worth contacting" in told.stdout
-    assert told.stdout.count("USD") == 3
-    assert "raises" in told.stdout
-    assert str(finished.home / "data/exports/churn/2024-05/contact_list.csv") in told.stdout
+    assert "customers to contact for" in told.stdout
+    assert told.stdout.count(" USD │") == 3
+    assert "Save rate assumed: 0.15." in told.stdout
+    assert str(finished.home / "data/exports/churn/2024-05/retention_list.xlsx") in told.stdout
+    reason = finished.pipeline().lake.record("retention_list", Month.parse("2024-05"))
+    assert reason is not None
+    first = finished.pipeline().lake.scan_record(reason).sort("rank").collect()["reason_1"][0]
+    assert first in told.stdout
 
 
 def test_a_customer_is_looked_up_online(finished: Installation) -> None:
@@ -89,8 +95,8 @@ def test_a_range_goes_on_after_a_month_that_fails_and_ends_with_exit_code_1(tmp_
         (("run", "--month", "2024-01", "--pipeline", "churm"), "expected one of churn; found 'churm'"),
         (("backfill", "--from", "2024-03", "--to", "2024-01"), "expected a month on or after 2024-03, found 2024-01"),
         (("backfill", "--from", "2024-03"), "expected the last month as YYYY-MM"),
-        (("list", "--month", "2031-01"), "expected scored customers, found none"),
-        (("list", "--month", "2024-01"), "No champion yet"),
+        (("list", "--month", "2031-01"), "expected customers to contact, found none"),
+        (("list", "--month", "2024-01"), "Nobody was scored"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_exit_code_1(
@@ -119,6 +125,6 @@ def test_the_demo_ends_with_a_summary(tmp_path: Path) -> None:
     made = Installation.create(tmp_path / "home", churn=small_spec())
     told = made.churn("demo", "--months", "3")
     assert told.returncode == 0, told.stdout
-    for expected in ("3 of 3 months done", "3 months", "Champion", "baseline", "xgboost", "AUC 0.", "contact_list.csv",
-                     "mlflow ui", "churn run --month 2024-04"):  # fmt: skip
+    for expected in ("3 of 3 months done", "3 months", "Champion", "baseline", "xgboost", "AUC 0.",
+                     "retention_list.xlsx", "mlflow ui", "churn run --month 2024-04"):  # fmt: skip
         assert expected in told.stdout, told.stdout

@@ -19,7 +19,7 @@ from churn_assets_tests.installation import ROOT, Installation, small_spec
 
 def test_the_shipped_pipeline_has_every_stage_with_owner_group_kinds_and_description() -> None:
     specs = {s.key.to_user_string(): s for s in defs().resolve_all_asset_specs()}
-    assert set(specs) == {f"churn/{stage}" for stage in [*STAGES, "quarantined_data"]}
+    assert set(specs) == {f"churn/{stage}" for stage in [*STAGES, "quarantined_data", "list_outcomes"]}
     for spec in specs.values():
         assert spec.group_name == "churn"
         assert spec.kinds
@@ -32,8 +32,11 @@ def test_the_shipped_pipeline_has_every_stage_with_owner_group_kinds_and_descrip
 def test_edges_are_the_published_chain_and_go_from_month_to_the_same_month() -> None:
     graph = defs().resolve_asset_graph()
     chain = [dg.AssetKey(["churn", stage]) for stage in STAGES]
-    for before, after in itertools.pairwise(chain):
-        assert before in graph.get(after).parent_keys
+    parents = {key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys} for key in chain}
+    # A list that is blocked must not keep monitoring from telling what became of earlier ones.
+    assert parents["retention_list"] == parents["monitoring"] == {"predictions"}
+    for before, after in itertools.pairwise(STAGES[:-1]):
+        assert before in parents[after]
     for key in chain:
         for parent in graph.get(key).parent_keys:
             mapping = graph.get_partition_mapping(key, parent)

@@ -10,6 +10,7 @@ from churn_assets.settings import PACKAGE, Settings, checkout
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHURN_DATA", raising=False)
     monkeypatch.delenv("CHURN_DEFS", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def test_without_variables_the_checkouts_own_folders_are_used() -> None:
@@ -60,3 +61,13 @@ def test_pipelines_share_no_folder() -> None:
         assert place("a").is_relative_to("/data")
     assert settings.mlflow_uri == "sqlite:////data/mlflow/mlflow.db"
     assert settings.mlflow_artifacts == Path("/data/mlflow/artifacts")
+
+
+def test_an_mlflow_server_takes_the_place_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example:5000")
+    assert Settings.from_environment().mlflow_uri == "https://mlflow.example:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
+    with pytest.raises(
+        SettingsError, match=r"expected the address of an MLflow server.*found 'sqlite:///elsewhere.db'"
+    ):
+        Settings.from_environment()

@@ -7,9 +7,9 @@ import pytest
 
 from churn_assets.errors import MissingMonth
 from churn_assets.months import STAGES, Month, Window
-from churn_assets.pipeline import Pipeline, token
+from churn_assets.pipeline import VERDICTS, Pipeline, token
 from churn_assets.settings import Settings
-from churn_assets.staleness import changes, decide_skip, fingerprint, state_of, states
+from churn_assets.staleness import PENDING, changes, decide_skip, fingerprint, state_of, states
 from churn_assets.store.lake import Commit, MonthRecord
 from churn_assets_tests.declared import declared
 
@@ -157,3 +157,43 @@ def test_inputs_are_what_the_windows_hold(pipeline: Pipeline) -> None:
         "features", MAR, "validated_data", (JAN, FEB, MAR)
     )
     assert pipeline.inputs("raw_data", JAN) == {}
+
+
+def test_a_month_that_is_pending_is_stale_until_it_is_made_anew(pipeline: Pipeline) -> None:
+    make(pipeline, "raw_data", JAN)
+    inputs = pipeline.inputs("validated_data", JAN)
+    commit = Commit(fingerprint(inputs, "v1"), inputs, "v1", "run 1")
+    waiting = pipeline.lake.write("validated_data", JAN, pl.DataFrame({"x": [1]}), commit, facts={PENDING: "It waits."})
+    decision = decide_skip(waiting, inputs, "v1", force=False)
+    assert (decision.skip, decision.reason) == (False, "It waits.")
+    state = state_of(pipeline, "validated_data", JAN, "v1")
+    assert (state.status, state.reason, state.pending, state.against) == ("stale", "It waits.", True, "run 1")
+    make(pipeline, "validated_data", JAN)
+    assert state_of(pipeline, "validated_data", JAN, "v1").status == "present"
+
+
+def test_a_verdict_is_read_by_the_model_of_its_month_alone(pipeline: Pipeline) -> None:
+    for month in (JAN, FEB):
+        for table in ("versioned_dataset", "promotions"):
+            pipeline.lake.write(table, month, None, Commit("f"), reason="Nothing yet.")
+    for table in ("features", "validated_data", "quarantined_data"):
+        for month in (JAN, FEB):
+            pipeline.lake.write(table, month, None, Commit("f"), reason="Nothing yet.")
+    without = {month: pipeline.inputs("model", month) for month in (JAN, FEB)}
+    said = pipeline.lake.write(VERDICTS, FEB, pl.DataFrame({"model": ["m1"]}), Commit("f"))
+    assert pipeline.inputs("model", JAN) == without[JAN]
+    assert pipeline.inputs("model", FEB) == {**without[FEB], "verdicts 2024-02": said.content}
+    pipeline.lake.write(VERDICTS, FEB, None, Commit("f"), reason="Withdrawn.")
+    assert pipeline.inputs("model", FEB) == without[FEB]
+
+
+def test_months_in_which_no_model_might_score_are_not_looked_for_among_the_predictions(pipeline: Pipeline) -> None:
+    def months() -> tuple[Month, ...]:
+        return pipeline.window("monitoring", FEB, "predictions").months
+
+    assert months() == (JAN, FEB), "an undecided month isn't taken for one without a champion"
+    pipeline.lake.write("promotions", JAN, None, Commit("f"), reason="Rejected.", facts={"champion": None})
+    pipeline.lake.write("promotions", FEB, None, Commit("f"), reason="Rejected.", facts={"champion": None})
+    assert months() == (FEB,), "the month itself is always asked for"
+    pipeline.lake.write("promotions", JAN, None, Commit("f"), reason="Promoted.", facts={"champion": "m1"})
+    assert months() == (JAN, FEB)

@@ -7,6 +7,7 @@ from churn_assets.assets import (
     monitoring,
     predictions,
     raw_data,
+    retention_list,
     validated_data,
     versioned_dataset,
 )
@@ -17,7 +18,7 @@ ALL: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         raw_data.STAGE, validated_data.STAGE, features.STAGE, feature_store.STAGE, versioned_dataset.STAGE,
-        model.STAGE, predictions.STAGE, monitoring.STAGE,
+        model.STAGE, predictions.STAGE, retention_list.STAGE, monitoring.STAGE,
     )
 }  # fmt: skip
 assert tuple(ALL) == STAGES

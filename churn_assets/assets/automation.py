@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from churn_assets.assets.freshness import check_key
+from churn_assets.assets.tracking import unreachable
 from churn_assets.months import Month, month_range
 from churn_assets.pipeline import Pipeline
 from churn_assets.staleness import State, states
@@ -60,8 +61,10 @@ def corrections_sensor(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -
     )
     def corrections(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         stale = stale_months(pipeline, codes)
+        if waits := _waits_for_tracking(pipeline, stale):
+            stale = {month: found for month, found in stale.items() if not any(s.pending for s in found)}
         if not stale:
-            yield dg.SkipReason("Every month that was made is up to date.")
+            yield dg.SkipReason(waits or "Every month that was made is up to date.")
         for month, found in stale.items():
             yield dg.RunRequest(
                 run_key=f"{month}-{json_hash([(s.stage, s.reason, s.against) for s in found])}",
@@ -70,6 +73,13 @@ def corrections_sensor(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -
             )
 
     return corrections
+
+
+def _waits_for_tracking(pipeline: Pipeline, stale: Mapping[Month, list[State]]) -> str | None:
+    """Why months that wait for MLflow can't be decided yet; None if they can, or there are none."""
+    if not any(state.pending for found in stale.values() for state in found):
+        return None
+    return unreachable(pipeline.settings)
 
 
 def incoming_sensor(pipeline: Pipeline, job: Any) -> dg.SensorDefinition:

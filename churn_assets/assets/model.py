@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import dagster as dg
 import polars as pl
 
-from churn_assets.assets.stage import Also, Check, CheckPlan, Made, Stage, Work
+from churn_assets.assets.evaluation import CHAMPION
+from churn_assets.assets.judging import Judged, Loader, carry_out, judge, quality_checks
+from churn_assets.assets.stage import Also, Check, CheckPlan, Made, Stage, Work, source_hash
 from churn_assets.assets.tracking import TrainingLog
-from churn_assets.errors import ChurnAssetsError, LakeError, LearningError
+from churn_assets.assets.tuning import artefacts_of, metadata_of, steps_of
+from churn_assets.errors import LakeError, LearningError, TrackingError
+from churn_assets.learning.card import Subject, model_card
 from churn_assets.learning.dataset import Dataset
 from churn_assets.learning.distributed import fitting
-from churn_assets.learning.evaluation import Evaluation, Interval, auc_difference, evaluate
-from churn_assets.learning.promotion import PromotionDecision, decide, undecided
-from churn_assets.learning.reference import reference_of
-from churn_assets.learning.training import Training, dump, load, train
+from churn_assets.learning.promotion import PromotionDecision, as_row, decide, overruled, postponed, undecided
+from churn_assets.learning.reference import settled_reference
+from churn_assets.learning.training import TrainedModel, Training, dump, load, train
+from churn_assets.learning.tuning import Tuner, handed_over
+from churn_assets.pipeline import Pipeline
+from churn_assets.staleness import PENDING
 from churn_assets.store.content import json_hash
 from churn_assets.store.datasets import DatasetVersion
+from churn_assets.verdicts import promote_command, verdict_on
+
+STANDS = "champion_stands"
+NO_LIST = "No model may score customers, so the month has no predictions and no list."
+TRAINS = ("learning", "engines")
+"""Code that a trained model depends on."""
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """A training with what it was judged on; provisional while history is too short to judge it out of time."""
+    """A training and what is asked of it; provisional while history is too short to judge it out of time."""
 
     training: Training
     model_id: str
     dataset: DatasetVersion
     rows: pl.DataFrame
-    evaluations: Mapping[str, Evaluation]
-    against: Evaluation | None
-    difference: Interval | None
-    problem: str | None
     provisional: bool
 
     @property
-    def challenger(self) -> Evaluation:
-        return self.evaluations[self.training.challenger]
+    def model(self) -> TrainedModel:
+        return self.training.models[self.training.challenger]
+
+    @cached_property
+    def judged(self) -> pl.DataFrame:
+        """The validation rows, which taught no model."""
+        return self.rows.filter(pl.col("part") == "validate")
 
 
 def _make(work: Work) -> Made:
@@ -45,38 +59,51 @@ def _make(work: Work) -> Made:
     champion = pipeline.champion("model", work.month)
     dataset = pipeline.lake.records(pipeline.window("model", work.month, "versioned_dataset"))[0]
     if dataset.status == "empty":
-        return _nothing(champion, dataset.reason)
+        return _nothing(work, champion, dataset.reason)
     try:
-        trained = _train(work, str(dataset.facts["id"]), champion)
+        trained = _train(work, str(dataset.facts["id"]))
     except LearningError as error:
-        return _nothing(champion, f"Not enough evidence. {error}")
-    decision = decide(
-        pipeline.spec.gates, trained.model_id, trained.challenger, champion, trained.difference, trained.problem
-    )
+        waits = dataset.facts["split"] != pipeline.spec.training.split
+        return _nothing(work, champion, f"No challenger could be trained. {error}", waits)
+    against = _loader(pipeline, champion) if champion else None
+    judged = judge(trained.training, trained.judged, pipeline.spec, trained.dataset.parts, against)
+    decision = _decide(work, trained, judged, champion)
+    decision, card, shown = _keep(work, trained, judged, decision)
     return Made(
-        rows=_scores(trained),
-        checks=_checks(work, trained, decision),
+        rows=_scores(trained, judged),
+        checks=_checks(work, trained, judged, decision),
         facts={"model_id": trained.model_id, "challenger": trained.training.challenger, "dataset": trained.dataset.id,
-               "outcome": decision.outcome},
-        metadata=_shown(trained, decision),
-        also={"promotions": Also(_promotion(decision), facts={"champion": decision.champion})},
-        effect=lambda: _keep(work, trained, decision),
+               "tuned": {name: t.recorded() for name, t in trained.training.tuned.items()},
+               "outcome": decision.outcome, **({PENDING: decision.pending} if decision.pending else {})},
+        metadata={**_shown(trained, judged, decision), **shown, "model card": dg.MetadataValue.md(card)},
+        also={"promotions": _promotion(decision)},
     )  # fmt: skip
 
 
-def _nothing(champion: str | None, reason: str) -> Made:
+def _nothing(work: Work, champion: str | None, reason: str, waits: bool = True) -> Made:
+    """What is made where nothing could be trained; ``waits`` says that history has yet to become long enough."""
     decision = undecided(champion, reason)
+    if verdict := verdict_on(work.pipeline, work.month):
+        decision = overruled(decision, verdict, None, reason)
+    stands = waits or decision.champion is not None
+    told = decision.reason if stands else f"{decision.reason} {NO_LIST} Deliver more data, or change `candidates`."
     return Made(
         rows=None,
         reason=reason,
-        checks=tuple(Check(c.name, True, reason) for c in STAGE.checks),
+        checks=tuple(
+            Check(STANDS, stands, told) if c.name == STANDS else Check(c.name, True, reason) for c in STAGE.checks
+        ),
         facts={"outcome": decision.outcome},
         metadata={"decision": decision.outcome, "champion": champion or "none yet"},
-        also={"promotions": Also(_promotion(decision), facts={"champion": decision.champion})},
+        also={"promotions": _promotion(decision)},
     )
 
 
-def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
+def _promotion(decision: PromotionDecision) -> Also:
+    return Also(as_row(decision), facts={"champion": decision.champion})
+
+
+def _train(work: Work, dataset_id: str) -> _Trained:
     spec = work.pipeline.spec
     dataset = Dataset(work.pipeline.lake, spec, work.month, reader="model")
     version = dataset.version()
@@ -87,145 +114,98 @@ def _train(work: Work, dataset_id: str, champion: str | None) -> _Trained:
         )
     rows = dataset.rows().rename({work.pipeline.key: "customer_id"})
     work.log.info(f"Training {', '.join(c.name for c in spec.candidates)} on {len(rows):,} rows.")
+    searches, folds = work.pipeline.searches, work.pipeline.calendar.folds(dataset.split)
+    tuner, tuned = Tuner(searches, work.progress), handed_over(searches, work.month)
     with fitting(dataset) as fit_on:
-        training = train(rows, spec.feature_names, spec.candidates, spec.training.seed, fit_on)
+        training = train(rows, spec.feature_names, spec.candidates, spec.training.seed, fit_on, folds, tuner, tuned)
+    # What decides on a model, as the gates, isn't part of what it is.
     recipe = {"dataset": dataset_id, "candidates": [c.model_dump(mode="json") for c in spec.candidates],
-              "seed": spec.training.seed, "code": work.code}  # fmt: skip
+              "tuned": {name: t.params for name, t in training.tuned.items()},
+              "seed": spec.training.seed, "engine": spec.engine.model_dump(mode="json"),
+              "code": [source_hash(module) for module in TRAINS]}  # fmt: skip
     model_id = f"{work.month}-{training.challenger}-{json_hash(recipe)[:8]}"
-    judged = rows.filter(pl.col("part") == "validate")
-    labels = judged["label"].to_numpy()
-    confidence = spec.gates.confidence
-    evaluations = {name: evaluate(labels, m.predict(judged), confidence) for name, m in training.models.items()}
-    against, difference, problem = None, None, None
-    if champion is not None:
-        try:
-            old = load(work.pipeline.models.artefact(champion)).predict(judged)
-            against = evaluate(labels, old, confidence)
-            new = training.models[training.challenger].predict(judged)
-            difference = auc_difference(labels, new, old, confidence)
-        except (ChurnAssetsError, OSError) as error:
-            problem = f"The champion {champion} can't be compared: {error}"
-    provisional = dataset.split.kind != spec.training.split
-    return _Trained(training, model_id, version, rows, evaluations, against, difference, problem, provisional)
+    return _Trained(training, model_id, version, rows, provisional=dataset.split.kind != spec.training.split)
 
 
-def _scores(trained: _Trained) -> pl.DataFrame:
-    judged = [*trained.evaluations.items(), *([("champion", trained.against)] if trained.against else [])]
-    roles = {trained.training.challenger: "challenger", "champion": "champion"}
-    return pl.DataFrame(
-        [
-            {
-                "candidate": name,
-                "role": roles.get(name, "candidate"),
-                "selection_auc": trained.training.selection.get(name),
-                **evaluation.as_dict(),
-            }
-            for name, evaluation in judged
-        ]
-    )  # fmt: skip
+def _decide(work: Work, trained: _Trained, judged: Judged, champion: str | None) -> PromotionDecision:
+    """The gate's decision, and a person's verdict over it, if there is one."""
+    pipeline = work.pipeline
+    gates, evidence, verdict = pipeline.spec.gates, judged.evidence, verdict_on(pipeline, work.month)
+    if evidence.problem and evidence.challenger:
+        instead = promote_command(pipeline, work.month, trained.model_id)
+        evidence = replace(evidence, problem=f"{evidence.problem} To replace it all the same: `{instead}`")
+    decision = decide(gates, trained.model_id, champion, evidence)
+    if verdict is None:
+        return decision
+    model = _loader(pipeline, str(verdict.model))
+    return carry_out(verdict, decision, judged, model, trained.judged, gates.confidence)
 
 
-def _promotion(decision: PromotionDecision) -> pl.DataFrame:
-    figures = asdict(decision)
-    difference = figures.pop("difference") or {"value": None, "lower": None, "upper": None}
-    evidence = figures.pop("evidence")
-    flat = {**figures, **{f"auc_difference_{k}": v for k, v in difference.items()}, "decided_by": "gate"}
-    row = pl.DataFrame([flat], schema_overrides={
-        **dict.fromkeys(("challenger", "champion", "previous"), pl.String),
-        **dict.fromkeys(("auc_difference_value", "auc_difference_lower", "auc_difference_upper"), pl.Float64),
-    })  # fmt: skip
-    return row.with_columns(pl.lit(str(dict(sorted(evidence.items())))).alias("evidence"))
+def _loader(pipeline: Pipeline, model_id: str) -> Loader:
+    return lambda: load(pipeline.models.artefact(model_id))
 
 
-def _checks(work: Work, trained: _Trained, decision: PromotionDecision) -> tuple[Check, ...]:
-    gates, found = work.pipeline.spec.gates, trained.challenger
-    auc = found.auc
-    return (
-        Check("auc_above_floor", auc.value >= gates.floor,
-              f"AUC {auc.value:.3f} ({auc.lower:.3f} to {auc.upper:.3f}); the floor is {gates.floor:g}.", warn=True,
-              figures={"auc": auc.value, "lower": auc.lower, "upper": auc.upper}),
-        Check("calibrated", found.calibration_error <= gates.max_calibration_error,
-              f"Calibration error {found.calibration_error:.4f}; at most {gates.max_calibration_error:g} is allowed.",
-              warn=True, figures={"calibration error": found.calibration_error}),
-        Check("champion_stands", trained.provisional or decision.champion is not None, decision.reason,
-              figures={"outcome": decision.outcome, "champion": decision.champion or "none"}),
-    )  # fmt: skip
-
-
-def _shown(trained: _Trained, decision: PromotionDecision) -> dict[str, Any]:
-    found = trained.challenger
-    baseline = next(iter(trained.evaluations.values()))
-    scores = _scores(trained).select(
-        "candidate",
-        "role",
-        "auc",
-        "auc_lower",
-        "auc_upper",
-        "pr_auc",
-        "log_loss",
-        "calibration_error",
-        "top_decile_lift",
-    )
-    importance = trained.training.models[trained.training.challenger].importance()
-    return {
-        "decision": decision.outcome,
-        "decision reason": decision.reason,
-        "champion": decision.champion or "none",
-        "challenger": trained.model_id,
-        "chosen because": trained.training.reason,
-        "auc": found.auc.value,
-        "auc lower": found.auc.lower,
-        "auc upper": found.auc.upper,
-        "baseline auc": baseline.auc.value,
-        "top decile lift": found.top_decile_lift,
-        "calibration error": found.calibration_error,
-        "candidates": scores,
-        "importance": pl.DataFrame({"feature": list(importance), "share": list(importance.values())})
-        .sort("share", "feature", descending=[True, False]).head(15),
-    }  # fmt: skip
-
-
-def _keep(work: Work, trained: _Trained, decision: PromotionDecision) -> dict[str, Any]:
-    model = trained.training.models[trained.training.challenger]
+def _keep(
+    work: Work, trained: _Trained, judged: Judged, decision: PromotionDecision
+) -> tuple[PromotionDecision, str, dict[str, Any]]:
+    """Tracks the training and puts the model on the shelf; the decision as it holds then, the card, what to show."""
+    card = model_card(_subject(work, trained, judged, decision))
+    try:
+        shown = work.tracker.log(_training_log(work, trained, judged, decision, card))
+    except TrackingError as error:
+        decision, shown = postponed(decision, str(error)), {}
+        card = model_card(_subject(work, trained, judged, decision))
     taught = trained.rows.filter(pl.col("part") == "fit")
-    folder = work.pipeline.models.put(
-        trained.model_id,
-        dump(model),
-        {
-            "model_id": trained.model_id,
-            "dataset": trained.dataset.id,
-            "month": str(work.month),
-            "validation": trained.challenger.as_dict(),
-            "importance": model.importance(),
-            "reference": _reference(work, taught),
-        },
+    pipeline = work.pipeline
+    facts = {
+        "model_id": trained.model_id,
+        "dataset": trained.dataset.id,
+        "month": str(work.month),
+        "validation": judged.evidence.challenger.as_dict() if judged.evidence.challenger else {},
+        "importance": trained.model.importance(),
+        "reference": settled_reference(taught, pipeline.spec.lookbacks, pipeline.calendar.start),
+    }
+    folder = pipeline.models.put(trained.model_id, dump(trained.model), facts, card)
+    return decision, card, {**shown, "model folder": folder}
+
+
+def _subject(work: Work, trained: _Trained, judged: Judged, decision: PromotionDecision) -> Subject:
+    spec = work.pipeline.spec
+    return Subject(
+        pipeline=work.pipeline.name,
+        horizon=work.pipeline.calendar.horizon,
+        month=work.month,
+        model_id=trained.model_id,
+        model=trained.model,
+        seed=spec.training.seed,
+        chosen_because=trained.training.reason,
+        dataset=trained.dataset,
+        evaluations=judged.evaluations,
+        baseline=spec.candidates[0].name,
+        champion=CHAMPION,
+        segments=judged.report.segments if judged.report else None,
+        gates=spec.gates,
+        decision=decision,
     )
+
+
+def _training_log(work: Work, trained: _Trained, judged: Judged, decision: PromotionDecision, card: str) -> TrainingLog:
     decided = work.pipeline.lake.months("promotions")
-    logged = work.tracker.log(
-        TrainingLog(
-            month=work.month,
-            model_id=trained.model_id,
-            dataset_id=trained.dataset.id,
-            params=_params(work, trained),
-            metrics=_metrics(trained),
-            model=model,
-            example=taught.select(work.pipeline.spec.feature_names).head(5),
-            decision=decision,
-            is_newest=not decided or work.month >= decided[-1],
-        )
+    return TrainingLog(
+        month=work.month,
+        model_id=trained.model_id,
+        dataset=trained.dataset,
+        source=str(work.pipeline.lake.root),
+        params=_params(work, trained),
+        metrics=judged.report.metrics if judged.report else {},
+        steps=steps_of(trained.training.tuned),
+        artefacts={**(judged.report.artefacts if judged.report else {}), **artefacts_of(trained.training.tuned)},
+        model=trained.model,
+        example=trained.rows.filter(pl.col("part") == "fit").select(work.pipeline.spec.feature_names).head(5),
+        card=card,
+        decision=decision,
+        is_newest=not decided or work.month >= decided[-1],
     )
-    return {**logged, "model folder": folder}
-
-
-def _reference(work: Work, taught: pl.DataFrame) -> dict[str, Any]:
-    """Distributions of the features, each of the months whose window doesn't reach behind the pipeline's start."""
-    lookbacks, start = work.pipeline.spec.lookbacks, work.pipeline.calendar.start
-    reference: dict[str, Any] = {}
-    for months in sorted(set(lookbacks.values())):
-        whole = taught.filter(pl.col("event_month") >= (start + months).first_day)
-        if len(whole):
-            reference |= reference_of(whole, [name for name, reach in lookbacks.items() if reach == months])
-    return reference
 
 
 def _params(work: Work, trained: _Trained) -> dict[str, Any]:
@@ -240,11 +220,42 @@ def _params(work: Work, trained: _Trained) -> dict[str, Any]:
     }
 
 
-def _metrics(trained: _Trained) -> dict[str, float]:
+def _scores(trained: _Trained, judged: Judged) -> pl.DataFrame:
+    """A row for every candidate with its figures, and for the champion that it was compared with."""
+    selection = trained.training.selection
+    scores = judged.report.scores if judged.report else pl.DataFrame({"candidate": list(selection)})
+    found = pl.Series("selection_auc", [selection.get(name) for name in scores["candidate"]], pl.Float64)
+    return scores.with_columns(found)
+
+
+def _checks(work: Work, trained: _Trained, judged: Judged, decision: PromotionDecision) -> tuple[Check, ...]:
+    stands = trained.provisional or decision.champion is not None
+    reason = decision.reason if stands else f"{decision.reason} {_what_to_do(work, judged, decision)}".strip()
+    figures = {"outcome": decision.outcome, "champion": decision.champion or "none"}
+    return *quality_checks(work.pipeline.spec.gates, judged), Check(STANDS, stands, reason, figures=figures)
+
+
+def _what_to_do(work: Work, judged: Judged, decision: PromotionDecision) -> str:
+    """What a person can do where no model may score customers."""
+    if decision.pending:
+        return ""
+    yourself = f", or decide it yourself: `{promote_command(work.pipeline, work.month, str(decision.challenger))}`"
+    return (
+        f"{NO_LIST} Change `gates` or `candidates` in the specification, deliver more data"
+        f"{yourself if judged.evidence.challenger else ''}."
+    )
+
+
+def _shown(trained: _Trained, judged: Judged, decision: PromotionDecision) -> dict[str, Any]:
     return {
-        **trained.challenger.as_dict(),
-        **{f"{name}.{k}": v for name, e in trained.evaluations.items() for k, v in e.as_dict().items()},
-        **({f"champion.{k}": v for k, v in trained.against.as_dict().items()} if trained.against else {}),
+        "decision": decision.outcome,
+        "decision reason": decision.reason,
+        "decided by": decision.decided_by,
+        "champion": decision.champion or "none",
+        "challenger": trained.model_id,
+        "chosen because": trained.training.reason,
+        **(judged.report.metadata if judged.report else {}),
+        **metadata_of(trained.training.tuned),
     }
 
 
@@ -258,11 +269,17 @@ STAGE = Stage(
     checks=(
         CheckPlan("auc_above_floor", "The challenger's AUC reaches the floor."),
         CheckPlan("calibrated", "The challenger's probabilities are calibrated on the validation rows."),
-        CheckPlan("champion_stands", "There is a model that may score customers, once history is long enough."),
+        CheckPlan("segments", "In no segment is the challenger worse, or badly calibrated."),
+        CheckPlan(
+            STANDS, "There is a model that may score customers, once history is long enough.", blocking=True,
+            about_what_follows=True,
+        ),
     ),
-    sections=("candidates", "training", "gates", "features", "engine.kind", "engine.workers", "engine.driver_rows"),
-    modules=("learning", "engines"),
+    # The value decides only where the gates ask for profit: another budget shall not train everything anew.
+    sections=("candidates", "training", "evaluation", "gates", "deciding_value", "features", "engine.kind",
+              "engine.workers", "engine.driver_rows"),
+    modules=(*TRAINS, "verdicts.py", "assets/evaluation.py", "retention/profit.py", "retention/scoring.py"),
     make=_make,
     intact=lambda pipeline, record: record.status == "empty" or pipeline.models.has(str(record.facts["model_id"])),
     tracked=True,
-)
+)  # fmt: skip

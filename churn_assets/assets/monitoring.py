@@ -52,7 +52,8 @@ def _realised(work: Work) -> tuple[Evaluation | None, str]:
         return None, "Labels stand in the snapshot itself: there is no later outcome to compare predictions with."
     if snapshot is None:
         return None, "No prediction's outcome is known yet."
-    scored = pipeline.lake.scan_month(pipeline.window("monitoring", work.month, "predictions"), snapshot)
+    window = pipeline.window("monitoring", work.month, "predictions")
+    scored = pipeline.lake.scan_month(window, snapshot) if snapshot in window.months else None
     if scored is None:
         return None, f"Nothing was predicted in {snapshot}."
     labelled = Dataset(pipeline.lake, pipeline.spec, work.month, reader="monitoring").labels(

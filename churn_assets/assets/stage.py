@@ -61,6 +61,9 @@ class Check:
 class CheckPlan:
     """A check that a stage promises to make. A blocking one keeps a bad month out of the lake.
 
+    Where a check that is ``about_what_follows`` fails, the month stands as it was made; if it blocks, it keeps the
+    stages behind from going on with it.
+
     ``expectation`` names the pipeline's own setting, as a dotted path into the specification, that decides whether it
     blocks, warns or isn't made at all.
     """
@@ -68,6 +71,7 @@ class CheckPlan:
     name: str
     description: str
     blocking: bool = False
+    about_what_follows: bool = False
     expectation: str = ""
 
     def severity(self, spec: PipelineSpec) -> Severity:
@@ -179,7 +183,7 @@ class Stage:
         """A hash of the code and the parts of the specification that the stage's result depends on."""
         spec = {path: self._meaning(reduce(getattr, path.split("."), pipeline.spec)) for path in self.sections}
         modules = (f"assets/{self.name}.py", *self.modules, *map(str, self.sources(pipeline.spec)))
-        return json_hash({"spec": spec, "modules": [_source_hash(m) for m in modules]})[:12]
+        return json_hash({"spec": spec, "modules": [source_hash(m) for m in modules]})[:12]
 
     def _meaning(self, section: Any) -> Any:
         """A part of the specification, as far as the stage's result depends on it."""
@@ -274,10 +278,11 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
             checks = _kept_checks(records[stage.name])
             for name, record in records.items():
                 yield _result(stage, work, record, checks if name == stage.name else (), skip, {}, begun)
+            _stop_what_follows(stage, work, checks)
             return
         work.log.info(f"{stage.name} {work.month}: {skip.reason}")
         made = stage.make(work)
-        blocked = _blocked(stage, work, made)
+        blocked = _blocked(stage, work, made.checks, about_what_follows=False)
         if blocked:
             if isinstance(made.rows, Draft):
                 made.rows.discard()
@@ -299,6 +304,7 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
         else:
             beside = made.also[name]
             yield _result(stage, work, records[name], (), skip, beside.metadata, begun, beside.rows)
+    _stop_what_follows(stage, work, made.checks)
 
 
 def _records(stage: Stage, work: Work) -> dict[str, MonthRecord]:
@@ -318,9 +324,20 @@ def _tell(stage: Stage, work: Work, what: str) -> None:
         listener(stage.name, work.month, what)
 
 
-def _blocked(stage: Stage, work: Work, made: Made) -> list[Check]:
-    stops = {c.name for c in stage.checks if c.severity(work.pipeline.spec) == "stop"}
-    return [c for c in made.checks if not c.passed and c.name in stops]
+def _blocked(stage: Stage, work: Work, checks: Iterable[Check], about_what_follows: bool) -> list[Check]:
+    plans = [c for c in stage.checks if c.about_what_follows == about_what_follows]
+    stops = {c.name for c in plans if c.severity(work.pipeline.spec) == "stop"}
+    return [c for c in checks if not c.passed and c.name in stops]
+
+
+def _stop_what_follows(stage: Stage, work: Work, checks: Iterable[Check]) -> None:
+    """Ends the run where the month stands, and yet nothing may be made of it."""
+    if blocked := _blocked(stage, work, checks, about_what_follows=True):
+        raise dg.Failure(
+            f"{stage.name} {work.month}: {' '.join(c.reason for c in blocked)}",
+            metadata={c.name: c.reason for c in blocked},
+            allow_retries=False,
+        )
 
 
 def _whole(stage: Stage, pipeline: Pipeline, records: Mapping[str, MonthRecord]) -> bool:
@@ -335,13 +352,14 @@ def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None
     lake = work.pipeline.lake
     known = {name: content or "known by reading it" for name, content in inputs.items()}
     commit = Commit(fingerprint(known, work.code), known, work.code, work.run_id)
+    spec = {"spec": work.pipeline.specifications.put(work.pipeline.spec)}
     records = {
-        table: lake.write(table, work.month, also.rows, commit, reason=also.reason, facts=also.facts)
+        table: lake.write(table, work.month, also.rows, commit, reason=also.reason, facts={**also.facts, **spec})
         for table, also in made.also.items()
     }
     kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame | Chart)}}
             for c in made.checks]  # fmt: skip
-    facts = {**made.facts, "checks": kept, "lineage": made.lineage}
+    facts = {**made.facts, **spec, "checks": kept, "lineage": made.lineage}
     records[stage.name] = lake.write(stage.name, work.month, made.rows, commit, reason=made.reason, facts=facts)
     return records
 
@@ -471,7 +489,7 @@ def _reads(pipeline: Pipeline, stage: Stage) -> list[str]:
 
 
 @cache
-def _source_hash(module: str) -> str:
+def source_hash(module: str) -> str:
     """A hash of a source file, or of all source files of a folder, of this package."""
     path = PACKAGE / module
     digest = blake2b(digest_size=8)

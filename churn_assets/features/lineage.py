@@ -60,14 +60,23 @@ def of_predictions(spec: PipelineSpec, model: Sequence[str]) -> Lineage:
         spec: the pipeline.
         model: the features of the model that scores.
     """
-    key, monthly = spec.schema_.key, spec.value.monthly_value
-    value = {monthly} if isinstance(monthly, str) else set()
-    score, worth = set(model), set(model) | value
-    made = {
-        key: {key}, "p_leave": score, "risk": score, "monthly_value": value, "expected_value": worth, "rank": worth,
-        "on_list": worth, **dict.fromkeys(("reason_1", "reason_2", "reason_3"), score),
-    }  # fmt: skip
+    key = spec.schema_.key
+    made = {key: {key}, "p_leave": set(model), "risk": set(model), "decile": set(model)}
     return {name: [("features", n) for n in sorted(columns)] for name, columns in made.items()}
+
+
+def of_retention_list(spec: PipelineSpec, model: Sequence[str]) -> Lineage:
+    """The columns of ``retention_list``, made of those of ``predictions`` and ``features``; ``model`` as above."""
+    key, monthly = spec.schema_.key, spec.value.monthly_value
+    value = [("features", monthly)] if isinstance(monthly, str) else []
+    worth = sorted([("predictions", "p_leave"), *value])
+    why = [("features", n) for n in sorted(model)]
+    kept = {name: [("predictions", name)] for name in (key, "p_leave", "risk", "decile", "model_id")}
+    return {
+        **kept, "monthly_value": value, "expected_value": worth, "rank": worth, "action": [("predictions", key)],
+        "segment": [("features", n) for n in sorted(spec.evaluation.segments)],
+        **dict.fromkeys(("reason_1", "reason_2", "reason_3"), why),
+    }  # fmt: skip
 
 
 def _of_measures(events: EventsSpec, schema: SchemaSpec) -> dict[str, set[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 
 from churn_assets.features.profile import definitions
+from churn_assets.markdown import table
 from churn_assets.spec import PipelineSpec
 
 _MEANING = {
@@ -54,7 +55,7 @@ def meaning(spec: PipelineSpec) -> str:
     # A window stands in one line.
     defined = definitions(spec).with_columns(pl.col("window").str.replace_all(" ", "\u00a0"))
     titled = defined.select(pl.col(name).alias(title) for name, title in _MEANING.items())
-    return _markdown(titled, titled.columns)
+    return table(titled, titled.columns)
 
 
 def _how_to_read(spec: PipelineSpec, champion: str | None) -> str:
@@ -81,7 +82,7 @@ def _figures(catalogue: pl.DataFrame, importance: Mapping[str, float]) -> str:
         _fixed(catalogue["psi"], 3),
         _fixed(catalogue["auc"], 2),
     )
-    return _markdown(figures.select(pl.col(name).alias(title) for name, title in _FIGURES.items()), _TEXTS)
+    return table(figures.select(pl.col(name).alias(title) for name, title in _FIGURES.items()), _TEXTS)
 
 
 def _percent(share: pl.Expr | pl.Series) -> pl.Expr | pl.Series:
@@ -90,14 +91,3 @@ def _percent(share: pl.Expr | pl.Series) -> pl.Expr | pl.Series:
 
 def _fixed(values: pl.Series, digits: int) -> pl.Series:
     return pl.Series(values.name, [None if v is None else f"{v:.{digits}f}" for v in values], pl.String)
-
-
-def _markdown(frame: pl.DataFrame, texts: Sequence[str]) -> str:
-    """A frame as a Markdown table; what isn't among ``texts`` stands on the right."""
-    rule = ["---" if name in texts else "---:" for name in frame.columns]
-    lines = [frame.columns, rule, *frame.cast(pl.String).fill_null("").iter_rows()]
-    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -17,10 +17,11 @@ class ModelShelf:
 
     root: Path
 
-    def put(self, model_id: str, artefact: bytes, facts: dict[str, Any]) -> Path:
-        """Keeps a model with what must be known of it; putting the same one again changes nothing."""
+    def put(self, model_id: str, artefact: bytes, facts: dict[str, Any], card: str = "") -> Path:
+        """Keeps a model with what must be known of it and its card; putting the same one again changes nothing."""
         folder = self.root / model_id
         replace_file(folder / "model.pkl", artefact)
+        replace_file(folder / "card.md", card.encode())
         replace_file(folder / "facts.json", json.dumps(facts, indent=1, sort_keys=True).encode())
         return folder
 
@@ -44,6 +45,14 @@ class ModelShelf:
         """
         facts: dict[str, Any] = json.loads(self._file(model_id, "facts.json").read_text())
         return facts
+
+    def card(self, model_id: str) -> str:
+        """The model's card, in Markdown.
+
+        Raises:
+            LakeError: the model isn't there.
+        """
+        return self._file(model_id, "card.md").read_text()
 
     def _file(self, model_id: str, name: str) -> Path:
         path = self.root / model_id / name

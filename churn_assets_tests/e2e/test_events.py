@@ -26,7 +26,8 @@ SPEC = document(
         {"name": "sessions", "kind": "count"}, {"name": "long_sessions", "kind": "count", "where": {"long": True}},
         {"name": "quiet_days", "kind": "recency", "months": 2},
     ]},
-    label={"kind": "inactivity", "min_rate": 0},
+    # Two months ahead, so that three months are too few to ask for a model.
+    label={"kind": "inactivity", "horizon": 2, "min_rate": 0},
     features=[{"kind": "columns", "columns": ["sessions", "long_sessions", "quiet_days"]},
               {"kind": "sum", "column": "sessions", "months": 3}],
     value={"monthly_value": 10},

@@ -12,7 +12,7 @@ import pytest
 
 from churn_assets.months import STAGES, Month
 from churn_assets_tests.conftest import MONTHS
-from churn_assets_tests.installation import Installation, small_spec
+from churn_assets_tests.installation import ASSETS, Installation, small_spec
 
 pytestmark = pytest.mark.e2e
 
@@ -56,13 +56,16 @@ def test_the_first_months_say_what_they_wait_for_without_failing(finished: Insta
 
 def test_the_exported_list_is_ranked_and_within_the_budget(finished: Installation) -> None:
     exported = finished.home / "data/exports/churn/2024-05"
-    scores, listed = pl.read_parquet(exported / "predictions.parquet"), pl.read_csv(exported / "contact_list.csv")
+    scores, listed = pl.read_parquet(exported / "predictions.parquet"), pl.read_csv(exported / "retention_list.csv")
     features = finished.pipeline().lake.record("features", Month.parse("2024-05"))
     assert features is not None
     assert len(scores) == features.rows
     assert scores["p_leave"].is_between(0, 1).all()
-    assert scores["expected_value"].is_sorted(descending=True)
-    assert 0 < len(listed) <= 2400 / 8
+    assert scores["p_leave"].is_sorted(descending=True)
+    assert scores["decile"].unique().sort().to_list() == list(range(1, 11))
+    assert listed["expected_value"].is_sorted(descending=True)
+    assert 0 < len(listed.filter(action="contact")) <= 2400 / 8
+    assert set(listed["action"]) == {"contact", "hold out"}
     assert (listed["expected_value"] > 0).all()
     assert listed["reason_1"].null_count() < len(listed)
     assert pl.read_csv(exported / "predictions.csv").height == len(scores)
@@ -108,7 +111,7 @@ def test_an_unchanged_month_is_skipped_with_the_reason(own: Installation) -> Non
             for e in events
             if e.dagster_event
         ]
-    assert outcomes == ["skipped"] * len([*STAGES, "quarantined_data"])
+    assert outcomes == ["skipped"] * len(ASSETS)
 
 
 def test_a_forced_month_and_a_month_computed_alone_after_later_ones_are_byte_equal(own: Installation) -> None:
@@ -178,7 +181,7 @@ def _wait_for_step(installation: Installation, stage: str, process: object) -> b
 def test_what_was_deleted_by_hand_is_made_again(own: Installation) -> None:
     exported = own.exported("2024-05")
     contents = own.contents("2024-05")
-    (own.home / "data/exports/churn/2024-05/contact_list.csv").unlink()
+    (own.home / "data/exports/churn/2024-05/retention_list.xlsx").unlink()
     (own.home / "data/online/churn.sqlite").unlink()
     pipeline = own.pipeline()
     record = pipeline.lake.record("features", Month.parse("2024-05"))

@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from churn_assets.definitions import defs
-from churn_assets.months import STAGES
 from churn_assets_tests.conftest import MONTHS
-from churn_assets_tests.installation import Installation, small_spec
+from churn_assets_tests.installation import ASSETS, Installation, small_spec
 
 pytestmark = pytest.mark.e2e
 
-ASSETS = (*STAGES, "quarantined_data")
 
 
 def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from churn_assets.months import STAGES, Month
 from churn_assets_tests.conftest import MONTHS as OF_TWIN
 from churn_assets_tests.engines.cluster import CLUSTER, needs_spark
-from churn_assets_tests.installation import Installation, small_spec
+from churn_assets_tests.installation import ASSETS, Installation, small_spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs_spark]
 
@@ -66,7 +66,7 @@ def test_its_champion_scores_every_customer_and_keeps_its_promise(on_cluster: In
     scores = rows(on_cluster, "predictions", MONTHS[-1])
     assert len(scores) == len(rows(on_cluster, "features", MONTHS[-1]))
     assert scores["p_leave"].is_between(0, 1).all()
-    assert scores.filter("on_list")["reason_1"].null_count() == 0
+    assert rows(on_cluster, "retention_list", MONTHS[-1])["reason_1"].null_count() == 0
     with on_cluster.instance() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["churn", "monitoring"]))
         assert event is not None
@@ -81,4 +81,4 @@ def test_an_unchanged_month_is_not_computed_again_on_the_cluster(on_cluster: Ins
     with on_cluster.instance() as instance:
         logged = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         made = [e.dagster_event.step_materialization_data.materialization for e in logged if e.dagster_event]
-    assert [m.metadata["outcome"].value for m in made] == ["skipped"] * len([*STAGES, "quarantined_data"])
+    assert [m.metadata["outcome"].value for m in made] == ["skipped"] * len(ASSETS)

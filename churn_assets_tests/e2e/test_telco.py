@@ -72,3 +72,7 @@ def test_customers_who_have_left_already_are_not_on_the_list(telco: Installation
     customers = lake.scan_record(scored).join(lake.scan_record(snapshot), on="customerID").collect()
     assert len(customers) == scored.rows == 7043 - 1869
     assert not customers["Churn"].any()
+    listed = lake.record("retention_list", MONTH)
+    assert listed is not None
+    # No later month tells who left: nothing can be measured by holding customers out.
+    assert (listed.facts["contacts"], listed.facts["held_out"]) == (300, 0)

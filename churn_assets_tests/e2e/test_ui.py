@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 
 from churn_assets.months import STAGES, Month
-from churn_assets_tests.installation import ROOT, Installation, small_spec
+from churn_assets_tests.installation import ASSETS, ROOT, Installation, small_spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -116,7 +116,7 @@ def test_months_of_a_backfill_run_one_after_the_other_in_ascending_order(dev: De
     launch = """mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
         ... on LaunchBackfillSuccess {backfillId}}}"""
     wanted = {
-        "assetSelection": [{"path": ["churn", s]} for s in [*STAGES, "quarantined_data"]],
+        "assetSelection": [{"path": ["churn", s]} for s in ASSETS],
         "partitionNames": ["2024-08", "2024-06", "2024-07"],
     }
     backfill = dev.ask(launch, p=wanted)["launchPartitionBackfill"]["backfillId"]
@@ -162,8 +162,9 @@ def test_a_month_materialised_in_the_ui_is_in_the_lake(dev: Dev, page: Any) -> N
     record = dev.installation.pipeline().lake.record("predictions", Month.parse("2024-09"))
     assert record is not None
     assert record.run_id == run["runId"]
-    page.goto(f"{dev.url}/assets/churn/predictions?partition=2024-09&view=partitions")
+    page.goto(f"{dev.url}/assets/churn/retention_list?partition=2024-09&view=partitions")
     expect(page.get_by_text("top of the list").first).to_be_visible()
+    expect(page.get_by_text("assumed: 0.15").first).to_be_visible()
 
 
 def test_a_dropped_file_runs_its_month_and_its_bad_rows_can_be_read_in_the_ui(dev: Dev, page: Any) -> None:
@@ -209,7 +210,7 @@ def test_the_feature_page_its_checks_and_what_columns_are_made_of_are_seen_in_th
     assert picture.evaluate("image => image.naturalWidth") > 0
     page.goto(f"{dev.url}/assets/churn/features")
     expect(page.get_by_text("From validated_data: data_gb.").first).to_be_visible()
-    page.goto(f"{dev.url}/assets/churn/predictions")
+    page.goto(f"{dev.url}/assets/churn/retention_list")
     expect(page.get_by_text("From features: monthly_charge.").first).to_be_visible()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from churn_assets.errors import QualityError
-from churn_assets.features.lineage import of_features, of_predictions, of_validated
+from churn_assets.features.lineage import of_features, of_predictions, of_retention_list, of_validated
 from churn_assets.spec import SchemaSpec
 from churn_assets_tests.declared import declared
 
@@ -127,9 +127,17 @@ def test_a_column_that_was_not_delivered_is_refused() -> None:
 
 
 def test_predictions_are_made_of_the_champions_features() -> None:
-    found = of_predictions(declared(value={"monthly_value": "charge"}), ["plan", "calls"])
-    assert found["p_leave"] == found["reason_1"] == [("features", "calls"), ("features", "plan")]
-    assert found["monthly_value"] == [("features", "charge")]
-    assert found["expected_value"] == [("features", "calls"), ("features", "charge"), ("features", "plan")]
+    found = of_predictions(declared(), ["plan", "calls"])
+    assert found["p_leave"] == found["decile"] == [("features", "calls"), ("features", "plan")]
     assert found["customer_id"] == [("features", "customer_id")]
-    assert of_predictions(declared(value={"monthly_value": 30}), ["plan"])["monthly_value"] == []
+
+
+def test_a_list_is_made_of_predictions_and_the_features_that_tell_value_segment_and_reasons() -> None:
+    spec = declared(value={"monthly_value": "charge"}, evaluation={"segments": ["plan"]})
+    found = of_retention_list(spec, ["plan", "calls"])
+    assert found["customer_id"] == found["action"] == [("predictions", "customer_id")]
+    assert found["monthly_value"] == [("features", "charge")]
+    assert found["expected_value"] == found["rank"] == [("features", "charge"), ("predictions", "p_leave")]
+    assert found["reason_1"] == [("features", "calls"), ("features", "plan")]
+    assert found["segment"] == [("features", "plan")]
+    assert of_retention_list(declared(value={"monthly_value": 30}), ["plan"])["monthly_value"] == []

@@ -32,3 +32,13 @@ def test_a_model_without_its_facts_is_not_there(tmp_path: Path) -> None:
     assert not shelf.has("m1")
     with pytest.raises(LakeError):
         shelf.facts("m1")
+
+
+def test_a_models_card_is_kept_with_it_and_follows_its_decision(tmp_path: Path) -> None:
+    shelf = ModelShelf(tmp_path)
+    shelf.put("m1", b"model", {}, "# Model m1")
+    assert shelf.card("m1") == "# Model m1"
+    shelf.put("m1", b"model", {}, "# Model m1, rejected")
+    assert shelf.card("m1") == "# Model m1, rejected"
+    with pytest.raises(LakeError):
+        shelf.card("m2")
