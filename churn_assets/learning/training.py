@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
@@ -179,8 +180,16 @@ def choose(selection: dict[str, float]) -> str:
 
 
 def dump(model: TrainedModel) -> bytes:
-    """The model as bytes for the lake (a pickle)."""
-    return pickle.dumps(model, protocol=5)
+    """The model as bytes for the lake (a pickle); equal models give equal bytes."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, protocol=5)
+    # Its memo writes down which equal texts are one object, and that depends on what else the process has read.
+    pickler.fast = True
+    try:
+        pickler.dump(model)
+    except ValueError:  # an estimator that refers to itself needs the memo
+        return pickle.dumps(model, protocol=5)
+    return file.getvalue()
 
 
 def load(data: bytes) -> TrainedModel:

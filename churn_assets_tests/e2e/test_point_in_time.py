@@ -89,7 +89,14 @@ def _events_spec() -> dict[str, Any]:
             {"kind": "rank", "column": "spend"},
         ],
         "candidates": [{"name": "baseline", "kind": "logistic"}, {"name": "xgboost", "kind": "xgboost"}],
-        "gates": {"floor": 0.5, "margin": 0.1, "max_calibration_error": 0.5, "min_rows": 50, "min_positives": 5},
+        "gates": {
+            "floor": 0,
+            "margin": 1,
+            "max_calibration_error": 1,
+            "min_lift": 0,
+            "min_rows": 50,
+            "min_positives": 5,
+        },
         "value": {"monthly_value": "spend", "margin": 0.3, "contact_cost": 1, "budget": 50},
     }
 

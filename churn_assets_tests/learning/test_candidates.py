@@ -61,7 +61,7 @@ def test_trees_do_not_learn_repeated_customers_by_heart() -> None:
             gaps.setdefault(name, []).append(value - found["baseline"])
     mean = {name: float(np.mean(values)) for name, values in gaps.items()}
     assert mean["xgboost"] > -0.005
-    assert mean["forest"] > -0.02
+    assert mean["forest"] > -0.015
     # What the libraries' defaults would have done.
     assert mean["xgboost, as it comes"] < -0.05 and mean["forest, as it comes"] < -0.05
 
