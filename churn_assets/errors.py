@@ -11,6 +11,7 @@
     ├── FeatureError     a function of features failed        (also a RuntimeError)
     ├── EngineError      a cluster can't be used              (also a RuntimeError)
     ├── LearningError    a model can't be trained or applied  (also a RuntimeError)
+    │   └── EvidenceError    too few rows, or one class, to learn from
     ├── TrackingError    MLflow can't be reached or used      (also a ConnectionError)
     └── SettingsError    the installation is set up wrongly   (also a ValueError)
 
@@ -60,6 +61,10 @@ class EngineError(ChurnAssetsError, RuntimeError):
 
 class LearningError(ChurnAssetsError, RuntimeError):
     """A model can't be trained on, or applied to, the data that it was given."""
+
+
+class EvidenceError(LearningError):
+    """The rows are too few, or all of one class, to learn from."""
 
 
 class TrackingError(ChurnAssetsError, ConnectionError):

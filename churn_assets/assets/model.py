@@ -14,7 +14,7 @@ from churn_assets.assets.judging import Judged, Loader, carry_out, judge, qualit
 from churn_assets.assets.stage import Also, Check, CheckPlan, Made, Stage, Work, source_hash
 from churn_assets.assets.tracking import TrainingLog
 from churn_assets.assets.tuning import artefacts_of, metadata_of, steps_of
-from churn_assets.errors import LakeError, LearningError, TrackingError
+from churn_assets.errors import EvidenceError, LakeError, TrackingError
 from churn_assets.learning.card import Subject, model_card
 from churn_assets.learning.dataset import Dataset
 from churn_assets.learning.distributed import fitting
@@ -62,7 +62,7 @@ def _make(work: Work) -> Made:
         return _nothing(work, champion, dataset.reason)
     try:
         trained = _train(work, str(dataset.facts["id"]))
-    except LearningError as error:
+    except EvidenceError as error:
         waits = dataset.facts["split"] != pipeline.spec.training.split
         return _nothing(work, champion, f"No challenger could be trained. {error}", waits)
     against = _loader(pipeline, champion) if champion else None

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churn_assets.errors import LearningError
+from churn_assets.errors import EvidenceError, LearningError
 from churn_assets.learning.calibration import Calibration, expit, fit_calibration
 from churn_assets.learning.candidates import Fit, Learner, fit_candidate
 from churn_assets.learning.evaluation import auc
@@ -139,8 +139,9 @@ def train(
         tuned: what was found before; a candidate named there is not searched again.
 
     Raises:
-        LearningError: no candidate or feature, no fit rows, one class only, a label missing, or a feature that is
-            absent or of an unusable type.
+        EvidenceError: no fit rows, or one class only.
+        LearningError: no candidate or feature, a label missing, a feature that is absent or of an unusable type, or a
+            candidate that its library refuses.
     """
     _check(rows, features, candidates)
     ordered = rows.sort("event_month", "customer_id", maintain_order=True)
@@ -271,7 +272,7 @@ def _require_both_classes(rows: pl.DataFrame, part: str) -> None:
     left = int(rows["label"].sum() or 0)
     if 0 < left < rows.height:
         return
-    raise LearningError(
+    raise EvidenceError(
         f"training: expected customers who left and customers who stayed among the {part} rows, found {left} who left "
         f"and {rows.height - left} who stayed. Train on more months or more customers."
     )

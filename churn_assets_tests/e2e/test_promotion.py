@@ -64,6 +64,15 @@ def begun(installation: Installation, result: MonthRun) -> set[str]:
     return {str(e.dagster_event.step_key).split("__")[1] for e in events if e.dagster_event}
 
 
+def test_a_misspelt_parameter_fails_the_month_and_leaves_what_stands(own: Installation) -> None:
+    before = own.contents(MONTHS[-1])
+    own.declare("churn", small_spec(candidates=[{"name": "xgboost", "kind": "xgboost", "params": {"max_dept": 3}}]))
+    result = run(own, MONTHS[-1])
+    assert not result.success
+    assert "candidate xgboost: expected parameters of xgboost, found max_dept" in result.problems[0]
+    assert own.contents(MONTHS[-1]) == before
+
+
 def test_without_a_model_that_may_score_nothing_is_made_of_a_month_until_a_person_decides(own: Installation) -> None:
     own.declare("churn", small_spec(gates={"floor": 0.99}))
     assert run(own, "2024-02").success, "history is too short yet to ask for a model"
