@@ -127,3 +127,34 @@ def test_a_budget_that_pays_for_nothing_gives_an_empty_list_with_the_reason(own:
     told = own.churn("list", "--month", "2024-05")
     assert told.returncode == 1
     assert "The budget of 5 doesn't pay for one contact" in told.stdout
+
+
+def test_enough_evidence_replaces_the_assumed_save_rate(own_files: Installation, tmp_path: Path) -> None:
+    value = {"budget": 1e6, "holdout_share": 0.5, "min_held_out": 100, "min_leavers": 5, "save_rate": 0.95}
+    source = {"type": "file", "path": "incoming/{month}.csv"}
+    own_files.declare("churn", small_spec(source=source, value=value))
+    (ran,) = own_files.run(["2024-03"], stages=["retention_list"])
+    assert ran.success, ran.problems
+    listed = rows(own_files, "retention_list", "2024-03")
+    sheet = tmp_path / "done.parquet"
+    listed.select("customer_id", treated=pl.col("action") == "contact").write_parquet(sheet)
+    import_log(own_files.pipeline(), Month.parse("2024-03"), sheet, "ann")
+
+    # Of those who were contacted, two thirds of the leavers stay.
+    delivered = pl.read_csv(own_files.home / "data/incoming/2024-04.csv")
+    contacted = pl.col("customer_id").is_in(listed.filter(action="contact")["customer_id"].implode())
+    kept = contacted & pl.col("churned") & ((pl.col("churned") & contacted).cum_sum() % 3 != 0)
+    own_files.deliver("2024-04", delivered.with_columns(pl.col("churned") & ~kept))
+    (ran,) = own_files.run(["2024-04"])
+    assert ran.success, ran.problems
+
+    left = dict(rows(own_files, "list_outcomes", "2024-04").group_by("action").agg(pl.col("left").mean()).iter_rows())
+    rate = 1 - left["contact"] / left["hold out"]
+    found = record(own_files, "retention_list", "2024-04").facts["save_rate"]
+    assert (found["source"], found["lists"]) == ("measured", 1)
+    assert found["rate"] == pytest.approx(rate)
+    assert found["lower"] < rate < found["upper"] < 0.95
+    listed = rows(own_files, "retention_list", "2024-04")
+    gain = listed["p_leave"] * rate * listed["monthly_value"] * 0.5 * 12 - 8
+    assert listed["expected_value"].to_list() == pytest.approx(gain.to_list())
+    assert f"Measured {rate:.2f}" in own_files.churn("list", "--month", "2024-04").stdout

@@ -13,7 +13,6 @@ from churn_assets_tests.installation import ASSETS, Installation, small_spec
 pytestmark = pytest.mark.e2e
 
 
-
 def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, tmp_path: Path) -> None:
     import mlflow
 
