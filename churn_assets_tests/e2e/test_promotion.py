@@ -26,6 +26,7 @@ from churn_assets.assets.tracking import unreachable
 from churn_assets.cli import app
 from churn_assets.instance import MonthRun
 from churn_assets.months import Month
+from churn_assets.terminal import console
 from churn_assets.verdicts import decision_of
 from churn_assets_tests.conftest import MONTHS
 from churn_assets_tests.installation import Installation, small_spec
@@ -42,8 +43,9 @@ def run(installation: Installation, month: str, force: bool = False) -> MonthRun
 
 def churn(installation: Installation, *arguments: str) -> tuple[int, str]:
     """The command line in this process: its exit code and what it said, blanks squeezed."""
-    with installation.active():
-        done = CliRunner(env={"COLUMNS": "400", "NO_COLOR": "1"}).invoke(app, [*arguments], catch_exceptions=True)
+    with installation.active(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "width", 400)
+        done = CliRunner(env={"NO_COLOR": "1"}).invoke(app, [*arguments], catch_exceptions=True)
     return done.exit_code, re.sub(r"\s+", " ", f"{done.stdout} {done.exception or ''}")
 
 

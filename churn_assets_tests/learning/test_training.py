@@ -91,9 +91,9 @@ def test_fitting_elsewhere_is_for_what_has_rows_to_calibrate_on(rows: pl.DataFra
         return fit_candidate(candidate, *given)
 
     assert _same(training, train(rows, FEATURES, CANDIDATES, 0, elsewhere), rows)
-    assert asked == ["baseline", "xgboost"]
+    assert sorted(asked) == ["baseline", "xgboost"]
     train(rows.filter(pl.col("part") == "fit"), FEATURES, [BASELINE], 0, elsewhere)
-    assert asked == ["baseline", "xgboost"]
+    assert sorted(asked) == ["baseline", "xgboost"]
 
 
 def test_the_newest_fold_inside_the_fit_months_decides_on_the_number_of_trees() -> None:
