@@ -1,6 +1,6 @@
 """How close the champion comes to the best possible model, on the simulated base whose true hazard is known.
 
-    python benchmarks/against_bayes.py --customers 7000 --months 24
+    PYTHONPATH=. python benchmarks/against_bayes.py --customers 7000 --months 24
 
 Runs the shipped pipeline in a temporary installation, month by month through Dagster, then compares, on the same
 customers: what the champion as of a month predicted, and the hazard that the simulator really drew from. Both are

@@ -225,7 +225,7 @@ STAGE = Stage(
         CheckPlan("holdout_share", "About as many are held out as the lot was to draw."),
         CheckPlan("contact_helps", "Measured on earlier lists, contacts keep customers, or might."),
     ),
-    sections=("value", "evaluation.segments", "gates.confidence", "label", "events", "features"),
+    sections=("value", "evaluation.segments", "gates.confidence", "label", "events", "features", "missing_words"),
     modules=(
         "retention/listing.py", "retention/scoring.py", "retention/uplift.py", "retention/export.py",
         "retention/treatment_log.py",

@@ -188,7 +188,7 @@ class Stage:
     def _meaning(self, section: Any) -> Any:
         """A part of the specification, as far as the stage's result depends on it."""
         if isinstance(section, SpecModel):
-            words = () if self.repeats_words else ("description", "owner")
+            words = () if self.repeats_words else ("description", "owner", "when_missing")
             return {n: self._meaning(getattr(section, n)) for n in type(section).model_fields if n not in words}
         if isinstance(section, list):
             return [self._meaning(one) for one in section]

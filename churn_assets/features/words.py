@@ -48,17 +48,20 @@ class Words:
         features: their definitions.
         observed: the types of the columns that they are made of.
         in_days: observed columns that count days, whatever their names say.
+        missing: what a missing value of an observed column says, where that is declared.
     """
 
     features: Sequence[FeatureSpec] = ()
     observed: Mapping[str, ColumnType] = field(default_factory=dict)
     in_days: Collection[str] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: PipelineSpec) -> Words:
         """The words of a pipeline's features."""
         measures = spec.events.measures if spec.events else ()
-        return cls(tuple(spec.features), spec.observed, {m.name for m in measures if m.kind in ("recency", "gap")})
+        in_days = {m.name for m in measures if m.kind in ("recency", "gap")}
+        return cls(tuple(spec.features), spec.observed, in_days, spec.missing_words)
 
     def phrase(self, name: str, columns: Mapping[str, pl.DataType]) -> pl.Expr:
         """A text for every row of a frame with ``columns``, never null; ``name`` is one of them.
@@ -133,6 +136,8 @@ class Words:
         return {column for operand in feature.operands for column in self._made_of(operand)}
 
     def _unknown(self, feature: FeatureSpec, name: str) -> pl.Expr:
+        if isinstance(feature, ColumnsFeature) and name in self.missing:
+            return pl.lit(self.missing[name])
         if isinstance(feature, ConditionFeature) and feature.kind == "months_since":
             return pl.lit(f"{self._held(feature)}: not known of {_any(feature.months)}")
         noun = self.noun(name)

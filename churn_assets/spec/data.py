@@ -47,6 +47,9 @@ class ColumnSpec(SpecModel):
     description: str = ""
     nullable: bool = Field(False, description="Whether a value may be missing.")
     missing: list[Text] = Field([], description="Texts that stand for a missing value, besides the empty one.")
+    when_missing: str = Field(
+        "", description="What a missing value says of the customer, in words for the list: no contract term."
+    )
     fill: float | int | bool | str | None = Field(None, description="What a missing value means, if it means one.")
     fill_where: dict[str, bool | float | str] = Field(
         {}, description="Other columns' values that must hold for a missing value to have that meaning."
@@ -73,6 +76,8 @@ class ColumnSpec(SpecModel):
                     raise ValueError(f"{name} is for type {' or '.join(types)}, found type {self.type}.")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"expected min <= max, found {self.min:g} > {self.max:g}.")
+        if self.when_missing and not self.nullable:
+            raise ValueError("when_missing is for a value that may be missing. Add nullable: true.")
         if self.fill_where and self.fill is None:
             raise ValueError("fill_where needs fill: what the missing value means.")
         for role, types in _TYPES_OF_ROLES.items():

@@ -161,6 +161,11 @@ class PipelineSpec(SpecModel):
         return {name: feature.describe(name, told) for feature in self.features for name in feature.names}
 
     @property
+    def missing_words(self) -> dict[str, str]:
+        """What a missing value of a column says of the customer, where that is declared."""
+        return {c.name: c.when_missing for c in self.schema_.columns if c.when_missing}
+
+    @property
     def feature_sources(self) -> list[Path]:
         """The files of people's own functions that features are computed by."""
         return sorted({source_of(f.function) for f in self.features if isinstance(f, PythonFeature)})

@@ -7,7 +7,7 @@ from churn_assets.assets import ALL
 from churn_assets.component import build_definitions
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
-from churn_assets_tests.declared import declared
+from churn_assets_tests.declared import COLUMNS, declared
 
 FEATURES = [{"kind": "columns", "columns": ["calls", "charge"]}, {"kind": "lag", "column": "calls", "months": 2}]
 BEHIND = {"features", "feature_store", "versioned_dataset", "model", "predictions", "retention_list", "monitoring"}
@@ -30,6 +30,13 @@ def test_a_changed_definition_concerns_the_features_and_what_is_behind_them() ->
 def test_what_is_said_of_a_feature_concerns_its_page_alone() -> None:
     assert changed({"description": "Calls two months ago."}) == {"feature_store"}
     assert changed({"owner": "ann@example.com"}) == {"feature_store"}
+
+
+def test_what_a_missing_value_says_concerns_the_list_and_what_repeats_the_specification() -> None:
+    columns = [{**c, "when_missing": "no calls"} if c["name"] == "calls" else c for c in COLUMNS]
+    other = pipeline(schema={"key": "customer_id", "columns": columns})
+    found = {name for name, stage in ALL.items() if stage.code(other) != stage.code(pipeline())}
+    assert found == {"validated_data", "feature_store", "retention_list"}
 
 
 def kinds(**changes: Any) -> dict[str, set[str]]:

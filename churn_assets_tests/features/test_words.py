@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from churn_assets.features.words import Words
 from churn_assets.spec import PipelineSpec
-from churn_assets_tests.declared import declared
+from churn_assets_tests.declared import COLUMNS, declared
 from churn_assets_tests.features.panels import computed, features
 from churn_assets_tests.installation import shipped_spec
 
@@ -108,6 +108,14 @@ def test_any_name_is_said_as_it_is(name: str, kind: str) -> None:
     definition = columns(name) if kind == "columns" else {"kind": kind, "column": name, **more}
     value = "<1" if kind == "bucket" else 3.5
     assert name.replace("_", " ").strip() in said(value, definition)
+
+
+def test_a_missing_value_says_what_its_column_declares_of_it() -> None:
+    left = [{**c, "nullable": True, "when_missing": "no plan"} if c["name"] == "plan" else c for c in COLUMNS]
+    words = Words.of(declared(schema={"key": "customer_id", "columns": left}))
+    customers = pl.DataFrame({"plan": ["basic", None], "calls": [None, 2]}, schema_overrides={"calls": pl.Int64})
+    told = [customers.select(words.phrase(name, customers.schema)).to_series().to_list() for name in customers.columns]
+    assert told == [["plan is basic", "no plan"], ["calls aren't known", "2 calls"]]
 
 
 def test_a_feature_that_isnt_declared_has_its_name_and_value() -> None:
@@ -218,5 +226,7 @@ def test_every_shipped_feature_is_said_of_every_customer_of_a_month() -> None:
     )
     words = Words.of(spec)
     texts = missing.select(words.phrase(n, missing.schema) for n in spec.feature_names).row(0)
-    assert all(text and "known" in text for text in texts)
+    declared = set(spec.missing_words.values())
+    assert declared == {"no contract term", "no internet"}
+    assert all(text and ("known" in text or text in declared) for text in texts)
     assert len(set(texts)) == len(texts), "each says by itself which one it is"
