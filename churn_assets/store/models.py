@@ -11,6 +11,9 @@ from churn_assets.errors import LakeError
 from churn_assets.store.lake import replace_file
 
 
+_FILES = ("model.pkl", "card.md", "facts.json")
+
+
 @dataclass(frozen=True)
 class ModelShelf:
     """The trained models of one pipeline, by id; each is written once and never changed."""
@@ -27,7 +30,7 @@ class ModelShelf:
 
     def has(self, model_id: str) -> bool:
         """Whether the model is there, whole."""
-        return (self.root / model_id / "facts.json").exists()
+        return all((self.root / model_id / name).exists() for name in _FILES)
 
     def artefact(self, model_id: str) -> bytes:
         """The model's bytes.

@@ -26,12 +26,14 @@ def test_putting_the_same_model_again_changes_nothing(tmp_path: Path) -> None:
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_a_model_without_its_facts_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", ["model.pkl", "facts.json", "card.md"])
+def test_a_model_that_has_lost_a_file_is_not_there(tmp_path: Path, lost: str) -> None:
     shelf = ModelShelf(tmp_path)
-    (shelf.put("m1", b"model", {}) / "facts.json").unlink()
+    (shelf.put("m1", b"model", {}, "# m1") / lost).unlink()
     assert not shelf.has("m1")
-    with pytest.raises(LakeError):
-        shelf.facts("m1")
+    read = {"model.pkl": shelf.artefact, "facts.json": shelf.facts, "card.md": shelf.card}
+    with pytest.raises(LakeError, match=rf"model m1: expected .*{lost}, found no such file"):
+        read[lost]("m1")
 
 
 def test_a_models_card_is_kept_with_it_and_follows_its_decision(tmp_path: Path) -> None:
