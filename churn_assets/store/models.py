@@ -10,7 +10,6 @@ from typing import Any
 from churn_assets.errors import LakeError
 from churn_assets.store.lake import replace_file
 
-
 _FILES = ("model.pkl", "card.md", "facts.json")
 
 

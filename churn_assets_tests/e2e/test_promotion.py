@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 from churn_assets.assets import ALL
 from churn_assets.assets.automation import stale_months
 from churn_assets.assets.tracking import unreachable
-from churn_assets.cli import app
+from churn_assets.cli.app import app
+from churn_assets.cli.terminal import console
 from churn_assets.instance import MonthRun
 from churn_assets.months import Month
-from churn_assets.terminal import console
 from churn_assets.verdicts import decision_of
 from churn_assets_tests.conftest import MONTHS
 from churn_assets_tests.installation import Installation, small_spec

@@ -10,10 +10,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli.terminal import PipelineOption, console, open_pipeline
 from churn_assets.errors import SourceError, SpecError
 from churn_assets.months import Month
 from churn_assets.store.lake import replace_file
-from churn_assets.terminal import PipelineOption, console, open_pipeline
 
 if TYPE_CHECKING:
     import polars as pl

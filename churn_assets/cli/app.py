@@ -1,4 +1,4 @@
-"""churn: the pipeline from a terminal, on the same Dagster instance that the UI shows."""
+"""The command line as a whole, and the commands that run months and look at them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from churn_assets.cli_dataset import dataset
-from churn_assets.cli_features import features
-from churn_assets.cli_intake import incoming
-from churn_assets.cli_intake import quarantine as quarantine_app
-from churn_assets.cli_new import new
-from churn_assets.cli_promotion import promote, reject, rollback, withdraw
-from churn_assets.cli_treatments import list_, treatments
-from churn_assets.cli_why import why
+from churn_assets.cli.dataset import dataset
+from churn_assets.cli.features import features
+from churn_assets.cli.intake import incoming, quarantine
+from churn_assets.cli.new import new
+from churn_assets.cli.promotion import promote, reject, rollback, withdraw
+from churn_assets.cli.terminal import PipelineOption, console, open_pipeline, run_in_terminal
+from churn_assets.cli.treatments import list_, treatments
+from churn_assets.cli.why import why
 from churn_assets.errors import ChurnAssetsError, SpecError
 from churn_assets.months import STAGES, Month, month_range
 from churn_assets.settings import Settings, checkout
-from churn_assets.terminal import PipelineOption, console, open_pipeline, run_in_terminal
 
 app = typer.Typer(
     help="Customer churn, month by month: run, backfill, look at what stands, and get the list.",
@@ -35,20 +34,6 @@ app = typer.Typer(
     add_completion=False,
 )
 SYMBOLS = {"present": "[green]●[/]", "empty": "[dim]○[/]", "stale": "[yellow]◐[/]", "missing": "[red]·[/]"}
-
-
-app.add_typer(quarantine_app, name="quarantine")
-app.add_typer(features, name="features")
-app.add_typer(dataset, name="dataset")
-app.add_typer(treatments, name="treatments")
-app.command(name="list")(list_)
-app.add_typer(why, name="why")
-app.command()(incoming)
-app.command()(new)
-app.command()(promote)
-app.command()(reject)
-app.command()(rollback)
-app.command()(withdraw)
 
 
 def main() -> None:
@@ -174,5 +159,10 @@ def demo(
     console.print(summarise(found))
 
 
-if __name__ == "__main__":
-    main()
+app.command(name="list")(list_)
+for _command in (incoming, new, promote, reject, rollback, withdraw):
+    app.command()(_command)
+for _name, _commands in {
+    "treatments": treatments, "why": why, "dataset": dataset, "features": features, "quarantine": quarantine,
+}.items():  # fmt: skip
+    app.add_typer(_commands, name=_name)

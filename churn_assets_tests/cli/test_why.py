@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from churn_assets.cli import app
+from churn_assets.cli.app import app
 from churn_assets_tests.installation import Installation
 
 pytestmark = pytest.mark.e2e

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from churn_assets.cli.terminal import PipelineOption, console, open_pipeline, run_in_terminal
 from churn_assets.learning.promotion import Verdict
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
-from churn_assets.terminal import PipelineOption, console, open_pipeline, run_in_terminal
 
 MonthOption = Annotated[str, typer.Option(help="The month, YYYY-MM.")]
 NewestOption = Annotated[str, typer.Option(help="The month, YYYY-MM; the newest decided one if not given.")]

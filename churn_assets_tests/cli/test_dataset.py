@@ -7,10 +7,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from churn_assets.cli_dataset import dataset, find
+from churn_assets.cli.dataset import dataset, find
+from churn_assets.cli.terminal import console
 from churn_assets.errors import LakeError
 from churn_assets.spec import PipelineSpec
-from churn_assets.terminal import console
 from churn_assets_tests.installation import Installation
 
 pytestmark = pytest.mark.e2e

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli.terminal import PipelineOption, console, open_pipeline
 from churn_assets.months import Month
-from churn_assets.terminal import PipelineOption, console, open_pipeline
 
 if TYPE_CHECKING:
     from churn_assets.pipeline import Pipeline

@@ -13,11 +13,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli.terminal import PipelineOption, console, open_pipeline
 from churn_assets.errors import LakeError, MonthError
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.store.datasets import Manifest
-from churn_assets.terminal import PipelineOption, console, open_pipeline
 
 dataset = typer.Typer(help="Dataset versions: what models learned from, made again bit for bit.", no_args_is_help=True)
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from churn_assets.cli.terminal import PipelineOption, console, open_pipeline
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
-from churn_assets.terminal import PipelineOption, console, open_pipeline
 
 MonthOption = Annotated[str, typer.Option(help="The month of the list, YYYY-MM.")]
 

@@ -10,11 +10,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from churn_assets.cli.terminal import console
 from churn_assets.errors import SpecError
 from churn_assets.months import Month
 from churn_assets.proposal import Proposal, as_yaml, propose
 from churn_assets.settings import Settings
-from churn_assets.terminal import console
 
 
 def new(
