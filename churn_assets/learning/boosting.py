@@ -22,9 +22,9 @@ FEW_LEAVERS = 30
 """Leavers below which a month's loss says too little to choose a number of trees by."""
 
 DEFAULTS: dict[str, Any] = {
-    "n_estimators": 400,
+    "n_estimators": 200,
     "max_depth": 3,
-    "learning_rate": 0.04,
+    "learning_rate": 0.08,
     "min_child_weight": 10,
     "gamma": 3,
     "subsample": 0.8,

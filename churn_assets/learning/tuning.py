@@ -49,7 +49,7 @@ SPACES: dict[str, dict[str, RangeSpec | list[Any]]] = {
         "max_samples": RangeSpec(low=0.05, high=0.9),
     },
     "xgboost": {
-        "n_estimators": RangeSpec(low=100, high=600, log=True),
+        "n_estimators": RangeSpec(low=50, high=400, log=True),
         "learning_rate": RangeSpec(low=0.02, high=0.2, log=True),
         "max_depth": RangeSpec(low=2, high=6),
         "min_child_weight": RangeSpec(low=1, high=100, log=True),

@@ -78,7 +78,7 @@ class CandidateSpec(SpecModel):
         {}, description="kind xgboost: feature -> how P(leave) may change as it grows."
     )
     early_stopping: int = Field(
-        50, ge=0, description="kind xgboost: rounds without gain on a month inside the training window; 0 turns it off."
+        30, ge=0, description="kind xgboost: rounds without gain on a month inside the training window; 0 turns it off."
     )
     tuning: TuningSpec | None = Field(None, description="Searches for parameters before each training.")
 

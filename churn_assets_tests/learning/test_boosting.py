@@ -26,9 +26,9 @@ def test_growing_ends_where_the_judges_gain_no_more(rows: pl.DataFrame) -> None:
     stop = newest_month_judges(rows)
     fast = XGBOOST.model_copy(update={"params": {"learning_rate": 0.3, "gamma": 0}})
     assert _trees(fast, rows, stop) < 60
-    assert 60 < _trees(XGBOOST, rows, stop) < 400
-    assert _trees(XGBOOST.model_copy(update={"early_stopping": 0}), rows, stop) == 400
-    assert _trees(XGBOOST, rows, None) == 400
+    assert 30 < _trees(XGBOOST, rows, stop) < 200
+    assert _trees(XGBOOST.model_copy(update={"early_stopping": 0}), rows, stop) == 200
+    assert _trees(XGBOOST, rows, None) == 200
 
 
 def test_the_judges_decide_on_the_number_alone_and_then_teach(rows: pl.DataFrame) -> None:
@@ -49,8 +49,8 @@ def test_with_few_leavers_among_the_judges_the_number_stands(rows: pl.DataFrame)
     nth = (pl.col("label") & judge).cum_sum()
     few = rows.with_columns(label=pl.col("label") & (~judge | (nth < FEW_LEAVERS)))
     enough = rows.with_columns(label=pl.col("label") & (~judge | (nth <= FEW_LEAVERS)))
-    assert _trees(XGBOOST, few, newest_month_judges(rows)) == 400
-    assert _trees(XGBOOST, enough, newest_month_judges(rows)) < 400
+    assert _trees(XGBOOST, few, newest_month_judges(rows)) == 200
+    assert _trees(XGBOOST, enough, newest_month_judges(rows)) < 200
 
 
 def test_a_monotone_feature_never_turns_round(rows: pl.DataFrame) -> None:

@@ -114,7 +114,7 @@ def test_the_newest_fold_inside_the_fit_months_decides_on_the_number_of_trees() 
     assert trees(3) == found, "neither taught nor judged"
     # Without months customers are divided, in every one of the models that are cross-fitted too.
     crossed = train(rows.filter(pl.col("part") == "fit"), FEATURES, [quick]).models["xgboost"]
-    assert 15 < crossed.params["n_estimators"] < 400
+    assert 15 < crossed.params["n_estimators"] < 200
 
 
 def test_candidates_side_by_side_are_those_fitted_alone(rows: pl.DataFrame) -> None:
