@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from churn_assets.assets.freshness import due, judge
+from churn_assets.assets.freshness import check_key, due, freshness_sensor, judge
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
@@ -50,3 +51,30 @@ def test_the_first_late_month_is_named(
 
 def test_a_pipeline_that_has_ended_is_never_late(tmp_path: Path) -> None:
     assert judge(pipeline(tmp_path, 0, 1, end="2024-02"), date(2027, 1, 1)).passed
+
+
+def test_the_sensor_makes_the_check_without_a_run_once_a_day_and_when_it_comes_out_otherwise(tmp_path: Path) -> None:
+    given = pipeline(tmp_path, end="2024-02")
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def look(cursor: str | None) -> dg.SensorResult:
+            with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+                result = freshness_sensor(given)(context)
+            assert isinstance(result, dg.SensorResult)
+            return result
+
+        first = look(None)
+        [evaluation] = first.asset_events
+        assert isinstance(evaluation, dg.AssetCheckEvaluation)
+        assert (evaluation.asset_check_key, evaluation.passed) == (check_key(given), False)
+        assert evaluation.severity == dg.AssetCheckSeverity.WARN
+        assert "churn backfill --pipeline shop --from 2024-01 --to 2024-02" in str(evaluation.description)
+        assert not look(first.cursor).asset_events, "nothing has changed"
+        assert look(str(first.cursor).replace(f"{datetime.now(UTC):%Y-%m-%d}", "2024-06-01")).asset_events, (
+            "another day"
+        )
+        for later in (0, 1):
+            given.lake.write("raw_data", JAN + later, pl.DataFrame({"a": [1]}), Commit(""))
+        [evaluation] = look(first.cursor).asset_events
+        assert isinstance(evaluation, dg.AssetCheckEvaluation)
+        assert evaluation.passed
