@@ -13,6 +13,7 @@
     ├── LearningError    a model can't be trained or applied  (also a RuntimeError)
     │   └── EvidenceError    too few rows, or one class, to learn from
     ├── TrackingError    MLflow can't be reached or used      (also a ConnectionError)
+    ├── AlertError       people couldn't be told of something (also an OSError)
     └── SettingsError    the installation is set up wrongly   (also a ValueError)
 
 A message reads: what happened to what, what was expected, what was found, what to do.
@@ -20,7 +21,15 @@ A message reads: what happened to what, what was expected, what was found, what 
 
 
 class ChurnAssetsError(Exception):
-    """The root of all errors that churn_assets raises on purpose."""
+    """The root of all errors that churn_assets raises on purpose.
+
+    Attributes:
+        transient: whether the same may succeed by and by with nobody doing anything, as with a server that is down.
+    """
+
+    def __init__(self, *told: object, transient: bool = False) -> None:
+        super().__init__(*told)
+        self.transient = transient
 
 
 class SpecError(ChurnAssetsError, ValueError):
@@ -69,6 +78,10 @@ class EvidenceError(LearningError):
 
 class TrackingError(ChurnAssetsError, ConnectionError):
     """MLflow can't be reached, or its store can't be used; nothing that was decided holds before it is tracked."""
+
+
+class AlertError(ChurnAssetsError, OSError):
+    """A channel couldn't tell people of an alert, or what was told can't be remembered."""
 
 
 class SettingsError(ChurnAssetsError, ValueError):

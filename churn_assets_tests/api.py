@@ -17,6 +17,7 @@ class Request:
     path: str
     params: Mapping[str, str]
     headers: Mapping[str, str]
+    method: str = "GET"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def running_api(**routes: Route) -> Iterator[Api]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            request = Request(parts.path, dict(parse_qsl(parts.query)), {k.lower(): v for k, v in self.headers.items()})
+            headers = {k.lower(): v for k, v in self.headers.items()}
+            request = Request(parts.path, dict(parse_qsl(parts.query)), headers, self.command)
             api.asked.append(request)
             route = routes.get(parts.path.strip("/"))
             given = route(request) if route else Answer(b"nothing here", 404)
@@ -58,11 +60,15 @@ def running_api(**routes: Route) -> Iterator[Api]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if self.command == "HEAD":
+                return
             try:
                 self.wfile.write(body[: len(body) - answer.cut])
             except ConnectionError:
                 # Whoever asked has gone: it waited for long enough.
                 self.close_connection = True
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None: ...
 

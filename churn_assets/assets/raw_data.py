@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from churn_assets.assets import breaker
 from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
 from churn_assets.months import Month, month_range
 from churn_assets.pipeline import Pipeline
 from churn_assets.quality.difference import SchemaDifference, difference
 from churn_assets.quality.naming import missing_columns
+from churn_assets.slots import ingest_slots
 from churn_assets.sources import Delivery
 from churn_assets.spec import PLACE
 from churn_assets.store.content import ContentHash
@@ -145,9 +147,15 @@ STAGE = Stage(
             "delivered_once", "No other month has the very same rows.", expectation="schema_.expectations.duplicate"
         ),
         CheckPlan("reading_certain", "Encoding and the like were declared or proven, not guessed."),
+        CheckPlan(
+            breaker.CHECK,
+            "The source could be reached. Once several runs in a row couldn't reach it, it is paused for a while.",
+        ),
     ),
     sections=("source",),
     modules=("sources",),
     make=_make,
     inputs=_inputs,
+    guard=breaker.Gate,
+    claims=lambda work: ingest_slots(work.pipeline),
 )

@@ -15,7 +15,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,12 +23,14 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from filelock import FileLock
 
 from churn_assets.errors import TrackingError
 from churn_assets.learning.promotion import PromotionDecision
 from churn_assets.learning.training import TrainedModel
 from churn_assets.months import Month
 from churn_assets.settings import Settings
+from churn_assets.sources.retrying import transient
 from churn_assets.store.datasets import DatasetVersion
 
 MODEL_PATH = "model"
@@ -105,6 +107,18 @@ class Tracker:
             "mlflow experiment": self.pipeline,
             "registered version": f"{self.pipeline} v{version}",
         }
+
+    def follow(self, champion: str) -> None:
+        """Lets the alias ``champion`` mirror the newest month's decision where no training came before it.
+
+        Raises:
+            TrackingError: MLflow can't be reached, or its store can't be used.
+        """
+        with reaching(self.settings):
+            import mlflow
+
+            prepare_store(self.settings, self.pipeline)
+            self._point_at(mlflow.MlflowClient(), champion)
 
     def close(self) -> None:
         """Ends what a failed training left open."""
@@ -200,7 +214,11 @@ class Tracker:
         client.set_registered_model_alias(self.pipeline, "challenger", challenger)
         if champion is None:
             client.delete_registered_model_alias(self.pipeline, "champion")
-        elif found := self._registered(client, champion):
+        else:
+            self._point_at(client, champion)
+
+    def _point_at(self, client: Any, champion: str) -> None:
+        if found := self._registered(client, champion):
             client.set_registered_model_alias(self.pipeline, "champion", found.version)
 
 
@@ -270,7 +288,8 @@ def prepare_store(settings: Settings, experiment: str) -> None:
         settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
         place = (settings.mlflow_artifacts / experiment).as_uri()
     mlflow.set_tracking_uri(settings.mlflow_uri)
-    with _quiet():
+    # Two processes that make the database at once trip over each other.
+    with _quiet(), nullcontext() if settings.tracking else FileLock(settings.mlflow_artifacts.parent / "opening.lock"):
         client = mlflow.MlflowClient()
         if client.get_experiment_by_name(experiment) is None:
             client.create_experiment(experiment, artifact_location=place)
@@ -295,7 +314,9 @@ def reaching(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise TrackingError(f"MLflow at {settings.mlflow_address} can't be reached: {_cause(error)}") from error
+        raise TrackingError(
+            f"MLflow at {settings.mlflow_address} can't be reached: {_cause(error)}", transient=_passes(error)
+        ) from error
     finally:
         for name, value in kept.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
@@ -311,6 +332,12 @@ def unreachable(settings: Settings) -> str | None:
     except TrackingError as error:
         return str(error)
     return None
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether MLflow, which keeps what it caught as the mere context of its own errors, may answer by and by."""
+    below = error.__cause__ or error.__context__
+    return transient(error) or (below is not None and _passes(below))
 
 
 def _cause(error: BaseException) -> str:

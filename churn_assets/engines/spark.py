@@ -134,9 +134,17 @@ def explained(what: str) -> Iterator[None]:
     except (PySparkException, Py4JError) as error:
         raise EngineError(
             f"Spark could not {what}: {_cause(error)}. If files or Python packages are missing: every executor needs "
-            "them in the same place as the driver (docs/scale.md)."
+            "them in the same place as the driver (docs/scale.md).",
+            transient=_is_lost(error),
         ) from error
 
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the cluster, or a part of it, has gone; the next session may find it again."""
+    return _LOST.search(str(error)) is not None or not all(map(_lives, _RUNNING.values()))
+
+
+_LOST = re.compile(r"ExecutorLostFailure|masters are unresponsive|Connection (?:refused|reset)", re.IGNORECASE)
 
 _CAUSES = (
     re.compile(r"^(?!java|org\.)[\w.]+(?:Error|Exception): .+", re.MULTILINE),

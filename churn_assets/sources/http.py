@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urljoin, urlsplit, urlunsplit
 
@@ -21,13 +24,16 @@ from churn_assets.sources.formats.documents import decoded, flattened, path_to_r
 from churn_assets.sources.records import stream
 from churn_assets.sources.retrying import LONGEST_ASKED_WAIT, asked_wait, retrying, transient
 from churn_assets.spec import HttpSourceSpec
-from churn_assets.spec.source import CursorPaging, LinkPaging, PagePaging, Paging, filled
+from churn_assets.spec.source import CursorPaging, LinkPaging, NoPaging, PagePaging, Paging, filled
 
 MOST_PAGES = 100_000
 MOST_ALIKE = 100
 """Pages of one and the same single row: records without an id may be equal, and a few more questions cost little."""
 
 MOST_REDIRECTS = 10
+
+LATELY = timedelta(minutes=1)
+"""Before an answer is given; what changed then may change again within the same second."""
 
 _NO_LIST = "Check that source.url is the address of a list of rows."
 
@@ -58,8 +64,22 @@ class HttpSource:
 
     given: HttpSourceSpec
 
-    def identity(self, month: Month) -> None:
-        """None: only reading tells whether an API would give other rows."""
+    def identity(self, month: Month) -> str | None:
+        """A hash of the address and of what the API says of the content there; None if only reading tells.
+
+        A strong ETag, or a Last-Modified that lies a minute back, changes with the content of one answer. Of several
+        pages, none of them says that the others are unchanged.
+
+        Raises:
+            SourceError: as ``read``.
+        """
+        if not isinstance(self.given.paging, NoPaging):
+            return None
+        with requests.Session() as session:
+            api = _Api(self.given, month, session)
+            address = api.address(_params(self.given, month))
+            said = _validator(api.headers(address))
+        return said and hashlib.sha256(json.dumps([api.shown(address), said]).encode()).hexdigest()
 
     def read(self, month: Month) -> Delivery:
         """What the API answers for ``month``.
@@ -69,7 +89,7 @@ class HttpSource:
         """
         with requests.Session() as session:
             api = _Api(self.given, month, session)
-            params = {name: filled(str(value), month) for name, value in self.given.params.items()}
+            params = _params(self.given, month)
             pages = _Pages(api, self.given.paging, params, self.given.records)
             reader = stream(pages, nested=True)
         url = api.shown(api.address(params))
@@ -82,6 +102,23 @@ class HttpSource:
             "columns": {field.name: str(field.type) for field in reader.schema},
         }
         return Delivery(reader, provenance, pages.doubts)
+
+
+def _params(given: HttpSourceSpec, month: Month) -> dict[str, str]:
+    return {name: filled(str(value), month) for name, value in given.params.items()}
+
+
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """What an answer's headers say of its content (RFC 9110, 8.8); None if nothing that can be relied on."""
+    etag = headers.get("ETag", "")
+    if etag:
+        return None if etag.startswith("W/") else etag
+    try:
+        changed, now = (parsedate_to_datetime(headers[name]) for name in ("Last-Modified", "Date"))
+        # It counts seconds, and within the last ones more may still change.
+        return headers["Last-Modified"] if now - changed >= LATELY else None
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 class _Api:
@@ -129,17 +166,31 @@ class _Api:
         """Where an error happened."""
         return f"{self.shown(address)}, {self._month}"
 
-    def answer(self, address: str) -> requests.Response:
-        """The answer that ``address`` gives, after some attempts if need be.
+    def headers(self, address: str) -> Mapping[str, str]:
+        """The headers of the answer that ``address`` gives; its body isn't received.
+
+        Raises:
+            SourceError: there is none, or it is a refusal.
+        """
+        try:
+            return self.answer(address, "HEAD").headers
+        except SourceError as error:
+            if error.transient:
+                raise
+            # Not every API understands HEAD, or allows it.
+            return self.answer(address, stream=True).headers
+
+    def answer(self, address: str, method: str = "GET", *, stream: bool = False) -> requests.Response:
+        """The answer that ``address`` gives, after some attempts if need be; with ``stream`` without its body yet.
 
         Raises:
             SourceError: there is none, or it is a refusal.
         """
         place = self.place(address)
         try:
-            return retrying(lambda: self._asked(address), place, self._given.attempts)
+            return retrying(lambda: self._asked(address, method, stream), place, self._given.attempts)
         except requests.HTTPError as error:
-            raise refusal(place, "an answer with rows", *self._refused(error)) from None
+            raise refusal(place, "an answer with rows", *self._refused(error), transient=transient(error)) from None
         except (requests.exceptions.InvalidHeader, UnicodeError):
             # Its text has the header's value in it.
             found, todo = "a header that can't be sent", "Look for line breaks in source.token and source.headers."
@@ -150,22 +201,24 @@ class _Api:
             if isinstance(error, requests.Timeout):
                 found = f"none within {self._given.timeout:g} s (attempts: {self._given.attempts})"
             todo = "Check source.url, and that its host can be reached from here (source.timeout is how long to wait)."
-            raise refusal(place, "an answer", found, todo) from None
+            raise refusal(place, "an answer", found, todo, transient=transient(error)) from None
 
     def start_of(self, response: requests.Response) -> str:
         """The first characters of an answer, in quotes."""
         return excerpt(self.shown(response.content[:300].decode(errors="replace")).strip(), 80)
 
-    def _asked(self, address: str) -> requests.Response:
+    def _asked(self, address: str, method: str, stream: bool) -> requests.Response:
         url = address
         for _ in range(MOST_REDIRECTS):
             foreign = self._is_foreign(url)
-            response = self._session.get(
+            response = self._session.request(
+                method,
                 url,
                 headers={"Accept": "application/json", **({} if foreign else self._headers)},
                 auth=_Nobody() if foreign else self._user,
                 timeout=self._given.timeout,
                 allow_redirects=False,
+                stream=stream,
             )
             if not response.is_redirect:
                 if response.status_code >= 300:

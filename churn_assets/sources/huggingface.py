@@ -116,8 +116,12 @@ class HuggingFaceSource:
         api = self._api()
         return Path(
             self._told(
-                lambda: api.hf_hub_download(
-                    self.given.dataset, name, repo_type="dataset", revision=commit, cache_dir=self.cache
+                lambda: retrying(
+                    lambda: api.hf_hub_download(
+                        self.given.dataset, name, repo_type="dataset", revision=commit, cache_dir=self.cache
+                    ),
+                    self._place,
+                    attempts=1,
                 ),
                 name,
             )
@@ -160,13 +164,16 @@ class HuggingFaceSource:
                 "Set HF_TOKEN to another one, or to none for a public data set.",
             )  # fmt: skip
         if status is not None:
-            return refusal(self._place, "an answer", f"status {status}", "Run the month again later.")
+            return refusal(
+                self._place, "an answer", f"status {status}", "Run the month again later.", transient=transient(error)
+            )
         # Whatever the client sends its requests with (httpx, or httpx2), this is the root of its errors.
         unreached = (errors.HTTPError, errors.LocalEntryNotFoundError, json.JSONDecodeError)  # type: ignore[attr-defined]
         if isinstance(error, unreached) or transient(error):
             return refusal(
                 self._place, "an answer", f"none ({type(error).__name__})",
                 "Look whether this machine reaches huggingface.co (HF_ENDPOINT, proxy), then run again.",
+                transient=transient(error),
             )  # fmt: skip
         return None
 

@@ -15,7 +15,7 @@ from churn_assets.months import Month
 from churn_assets.sources import Delivery
 from churn_assets.sources.file import File, deliver
 from churn_assets.sources.formats import refusal
-from churn_assets.sources.retrying import retrying, status_of
+from churn_assets.sources.retrying import retrying, status_of, transient
 from churn_assets.spec import FileFormat, KaggleSourceSpec
 from churn_assets.spec.base import nearest
 from churn_assets.spec.source import filled
@@ -118,11 +118,14 @@ class KaggleSource:
                 raise none() from error
             if status in (401, 403):
                 raise self._forbidden(status) from error
-            raise refusal(self._place, "an answer", f"status {status}", "Run the month again later.") from error
+            raise refusal(
+                self._place, "an answer", f"status {status}", "Run the month again later.", transient=transient(error)
+            ) from error
         except (requests.RequestException, ConnectionError, json.JSONDecodeError) as error:
             raise refusal(
                 self._place, "an answer", f"none ({type(error).__name__})",
                 "Look whether this machine reaches api.kaggle.com, through a proxy if it must, then run again.",
+                transient=transient(error),
             ) from error  # fmt: skip
         except ValueError as error:
             raise refusal(self._place, "credentials that can be read", str(error), CREDENTIALS) from error

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 T = TypeVar("T")
+
+GATE: ContextVar[Callable[[], None] | None] = ContextVar("gate", default=None)
+"""Called before anything is asked that may be unreachable; what it raises keeps that from being asked."""
+
+IN_A_HURRY: ContextVar[bool] = ContextVar("in a hurry", default=False)
+"""Set where nobody can wait for a second attempt."""
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -84,8 +91,10 @@ def retrying(
         now: the time, in seconds since 1970; a server may ask to wait until a date.
 
     Raises:
-        Exception: whatever ``call`` raised, unchanged: at the last attempt, or for good.
+        Exception: whatever ``call`` raised, unchanged: at the last attempt, or for good; or what the ``GATE`` raised.
     """
+    if gate := GATE.get():
+        gate()
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
     backoff = wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, FIRST_WAIT)
@@ -103,7 +112,7 @@ def retrying(
         )  # fmt: skip
 
     return Retrying(
-        stop=stop_after_attempt(attempts),
+        stop=stop_after_attempt(1 if IN_A_HURRY.get() else attempts),
         wait=wait,
         retry=retry_if_exception(worth_it),
         before_sleep=log,

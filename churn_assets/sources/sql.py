@@ -24,7 +24,7 @@ from churn_assets.sources import Delivery
 from churn_assets.sources.formats import check_names, refusal
 from churn_assets.sources.formats.documents import text as as_text
 from churn_assets.sources.records import columns, stream
-from churn_assets.sources.retrying import retrying, sqlstate
+from churn_assets.sources.retrying import retrying, sqlstate, transient
 from churn_assets.spec import SqlSourceSpec
 
 T = TypeVar("T")
@@ -155,7 +155,9 @@ class SqlSource:
         found = _without_secrets(" ".join(str(getattr(error, "orig", None) or error).split()), url)
         advice = (what for how, what in _ADVICE if re.search(how, f"{sqlstate(error)} {found}".lower()))
         todo = next(advice, "Mend source.url or {queries}.").format(queries=queries)
-        return refusal(where, f"an answer to {queries}", f"an error: {found[:500].rstrip('.')}", todo)
+        return refusal(
+            where, f"an answer to {queries}", f"an error: {found[:500].rstrip('.')}", todo, transient=transient(error)
+        )
 
 
 def has_order(query: str) -> bool:

@@ -78,12 +78,17 @@ class Lake:
 
     Args:
         root: folder of the pipeline's tables; made on the first write.
-        remedy: the command that makes missing months, shown in errors; ``{first}`` and ``{last}`` stand for months.
+        command: the command that runs months, shown in errors.
     """
 
-    def __init__(self, root: Path, remedy: str = "churn backfill --from {first} --to {last}") -> None:
+    def __init__(self, root: Path, command: str = "churn backfill") -> None:
         self.root = Path(root)
-        self.remedy = remedy
+        self.command = command
+
+    @property
+    def remedy(self) -> str:
+        """The command that runs certain months; ``{first}`` and ``{last}`` stand for them."""
+        return f"{self.command} --from {{first}} --to {{last}}"
 
     def record(self, table: str, month: Month) -> MonthRecord | None:
         """What ``month`` of ``table`` holds, or None if it was never made."""
@@ -109,7 +114,7 @@ class Lake:
         if missing:
             raise MissingMonth(
                 f"{window.reader} {window.month} needs {window.table} {', '.join(map(str, missing))}, which isn't "
-                f"there: run `{self.remedy.format(first=missing[0], last=window.month)}`."
+                f"there: run `{self.command} --missing`."
             )
         return [record for record in found if record is not None]
 
@@ -291,7 +296,8 @@ class Lake:
             raise
         except Exception as error:  # delta-rs raises plain Exceptions for some schemas that it doesn't take
             raise LakeError(
-                f"{table} {month}: expected rows that Delta can store, found: {error}. Nothing was changed."
+                f"{table} {month}: expected rows that Delta can store, found: {error}. Nothing was changed.",
+                transient=isinstance(error, CommitFailedError),
             ) from error
         raise AssertionError("the last attempt returns or raises")
 

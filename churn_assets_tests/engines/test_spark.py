@@ -188,8 +188,9 @@ def test_a_file_that_an_executor_misses_is_named(lake: Lake, spark: SparkEngine)
     record = lake.write("lost", NOW, pl.DataFrame({"a": [1]}), Commit("-"))
     frame = spark.scan(lake, record)
     lake.files(record)[0].unlink()
-    with pytest.raises(EngineError, match=r"FileNotFoundException.*lost.*every executor needs"):
+    with pytest.raises(EngineError, match=r"FileNotFoundException.*lost.*every executor needs") as error:
         list(spark.pieces(frame))
+    assert not error.value.transient
 
 
 @pytest.mark.slow
@@ -213,7 +214,11 @@ def test_the_process_keeps_its_environment(spark: SparkEngine, lake: Lake) -> No
 @pytest.mark.slow
 @needs_spark
 def test_a_session_that_has_died_is_begun_anew(spark: SparkEngine, lake: Lake) -> None:
-    spark.session.stop()
+    begun = scanned(spark, lake)[0]
+    spark.session.sparkContext._jsc.sc().stop()
+    with pytest.raises(EngineError) as error:
+        list(spark.pieces(begun))
+    assert error.value.transient
     assert pl.concat(spark.pieces(scanned(spark, lake)[0])).height > 100
 
 

@@ -40,9 +40,10 @@ def put(root: Path, content: bytes | str, name: str = "2024-01.csv") -> Path:
     return path
 
 
-def refused(given: FileSource, month: Month = JAN) -> str:
+def refused(given: FileSource, month: Month = JAN, transient: bool = False) -> str:
     with pytest.raises(SourceError) as error:
         given.read(month).batches.read_all()
+    assert error.value.transient == transient
     assert str(error.value).endswith("Nothing was ingested.")
     return str(error.value)
 
@@ -330,7 +331,7 @@ def test_what_passes_by_itself_is_tried_again(server: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(("status", "told"), [(403, "no permission"), (401, "no permission"), (500, "the answer 500")])
 def test_a_server_that_refuses_is_named(server: str, tmp_path: Path, status: int, told: str) -> None:
     Handler.errors["/2024-01.csv"] = [status] * 50
-    found = refused(source(tmp_path, server + "/{month}.csv?token=secret"))
+    found = refused(source(tmp_path, server + "/{month}.csv?token=secret"), transient=status == 500)
     assert found.startswith(f"{server}/2024-01.csv: ") and told in found and "secret" not in found
 
 
@@ -342,7 +343,7 @@ def test_a_file_that_a_server_does_not_have_is_missing(server: str, tmp_path: Pa
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "FIRST_WAIT", 0.01)
-    found = refused(source(tmp_path, "http://127.0.0.1:9/{month}.csv"))
+    found = refused(source(tmp_path, "http://127.0.0.1:9/{month}.csv"), transient=True)
     assert "http://127.0.0.1:9/2024-01.csv: expected a file that can be reached, found no answer" in found
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -33,10 +35,11 @@ def rows(found: HttpSource) -> list[dict[str, Any]]:
     return read
 
 
-def refused(found: HttpSource) -> str:
+def refused(found: HttpSource, transient: bool = False) -> str:
     with pytest.raises(SourceError) as error:
         found.read(JAN)
     assert error.value.__cause__ is None
+    assert error.value.transient == transient
     assert str(error.value).endswith("Nothing was ingested.")
     assert TOKEN not in str(error.value)
     return str(error.value)
@@ -172,7 +175,7 @@ class TestPaging:
         everything = by_page(numbered(9), 2)
         with running_api(rows=lambda r: Answer(b"x", 500) if r.params["page"] == "4" else everything(r)) as api:
             assert "page=4, 2024-01: expected an answer with rows, found status 500: 'x'" in refused(
-                source(f"{api.url}/rows", paging={"kind": "page"})
+                source(f"{api.url}/rows", paging={"kind": "page"}), transient=True
             )
 
     def test_later_answers_have_their_rows_where_the_first_one_had(self) -> None:
@@ -250,19 +253,19 @@ class TestWaiting:
     def test_for_hours_is_left_to_who_reads_the_error(self) -> None:
         with running_api(rows=lambda _: Answer(b"", 429, {"Retry-After": "7200"})) as api:
             assert "asks to wait for 7200 s. Read the month again after that." in refused(
-                source(f"{api.url}/rows", attempts=5)
+                source(f"{api.url}/rows", attempts=5), transient=True
             )
         assert len(api.asked) == 1
 
     def test_comes_to_an_end(self) -> None:
         with running_api(rows=lambda _: Answer(b"busy", 503)) as api:
-            told = refused(source(f"{api.url}/rows", attempts=2))
+            told = refused(source(f"{api.url}/rows", attempts=2), transient=True)
         assert "found status 503: 'busy' (attempts: 2). Read the month again later." in told
         assert len(api.asked) == 2
 
     def test_for_a_slow_answer_comes_to_an_end_too(self) -> None:
         with running_api(rows=lambda _: time.sleep(1) or []) as api:
-            told = refused(source(f"{api.url}/rows", timeout=0.2))
+            told = refused(source(f"{api.url}/rows", timeout=0.2), transient=True)
         assert "found none within 0.2 s (attempts: 1). Check source.url" in told
 
 
@@ -298,14 +301,14 @@ class TestRefusal:
         ("http://user:s3cret-word@no-such-host.invalid/rows?token=hush", "http://no-such-host.invalid/rows?token=***"),
     ])  # fmt: skip
     def test_of_an_address_that_is_none(self, url: str, told: str) -> None:
-        found = refused(source(url))
+        found = refused(source(url), transient="no-such-host" in url)
         assert told in found
         assert "s3cret-word" not in found
 
     def test_of_a_port_that_nobody_listens_on(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        told = refused(source(f"http://127.0.0.1:{port}/rows?api_key=hush-hush"))
+        told = refused(source(f"http://127.0.0.1:{port}/rows?api_key=hush-hush"), transient=True)
         assert "expected an answer, found [Errno 111] Connection refused. Check source.url" in told
         assert "hush-hush" not in told
 
@@ -387,5 +390,61 @@ class TestSecrets:
         assert delivery.provenance["url"] == f"{api.url}/rows"
 
 
-def test_an_api_tells_no_identity() -> None:
-    assert source("http://127.0.0.1/").identity(JAN) is None
+class TestIdentity:
+    """What an API says of its content before anybody reads it."""
+
+    def test_changes_with_the_etag_and_with_the_address_and_is_no_secret(self) -> None:
+        tag = {"ETag": '"one"'}
+        with running_api(rows=lambda _: Answer([{"id": 1}], headers=tag)) as api:
+            url = f"{api.url}/rows?of={{month}}"
+            first = source(url, token=TOKEN).identity(JAN)
+            assert first == source(url, token="another").identity(JAN)
+            assert first != source(url, token=TOKEN).identity(JAN + 1)
+            assert first != source(f"{url}&by=day", token=TOKEN).identity(JAN)
+            tag["ETag"] = '"two"'
+            assert first != source(url, token=TOKEN).identity(JAN)
+        assert first is not None
+        assert re.fullmatch("[0-9a-f]{64}", first)
+        assert {request.method for request in api.asked} == {"HEAD"}
+
+    @pytest.mark.parametrize(
+        ("headers", "known"),
+        [
+            ({"ETag": '"one"'}, True),
+            ({"ETag": 'W/"one"'}, False),
+            ({"Last-Modified": "Mon, 01 Jan 2024 06:00:00 GMT"}, True),
+            ({"Last-Modified": "Fri, 01 Jan 2100 06:00:00 GMT"}, False),
+            ({"Last-Modified": "yesterday"}, False),
+            ({"ETag": 'W/"one"', "Last-Modified": "Mon, 01 Jan 2024 06:00:00 GMT"}, False),
+            ({}, False),
+        ],
+    )
+    def test_is_known_by_what_changes_with_every_byte(self, headers: dict[str, str], known: bool) -> None:
+        with running_api(rows=lambda _: Answer([{"id": 1}], headers=headers)) as api:
+            assert (source(f"{api.url}/rows").identity(JAN) is not None) == known
+
+    @pytest.mark.parametrize("paging", [{"kind": "page"}, CURSOR, {"kind": "link"}])
+    def test_of_several_pages_none_speaks_for_the_others(self, paging: dict[str, Any]) -> None:
+        with running_api(rows=lambda _: Answer([], headers={"ETag": '"one"'})) as api:
+            assert source(f"{api.url}/rows", paging=paging).identity(JAN) is None
+        assert api.asked == []
+
+    def test_an_api_without_head_is_asked_as_it_is_read(self) -> None:
+        def answer(request: Request) -> Answer:
+            refused = Answer(b"", 405)
+            return refused if request.method == "HEAD" else Answer([{"id": 1}], headers={"ETag": '"one"'})
+
+        with running_api(rows=answer) as api:
+            assert source(f"{api.url}/rows").identity(JAN) is not None
+        assert [request.method for request in api.asked] == ["HEAD", "GET"]
+
+    def test_what_is_refused_or_down_is_told_as_by_reading(self) -> None:
+        with running_api() as api, pytest.raises(SourceError, match=r"found status 404: 'nothing here'") as error:
+            source(f"{api.url}/rows?token={quote(TOKEN, safe='')}").identity(JAN)
+        assert quote(TOKEN, safe="") not in str(error.value)
+        answers = [Answer(b"", 503), Answer([{"id": 1}], headers={"ETag": '"one"'})]
+        with running_api(rows=lambda _: answers.pop(0)) as api:
+            assert source(f"{api.url}/rows", attempts=2).identity(JAN) is not None
+        with pytest.raises(SourceError, match="Connection refused") as down:
+            source("http://127.0.0.1:1/rows").identity(JAN)
+        assert down.value.transient

@@ -127,9 +127,10 @@ def rows(given: HuggingFaceSource, month: Month = JAN) -> list[tuple[Any, ...]]:
     return pl.DataFrame(pl.from_arrow(given.read(month).batches.read_all())).select("id", "x").rows()
 
 
-def refused(given: HuggingFaceSource, month: Month = JAN) -> str:
+def refused(given: HuggingFaceSource, month: Month = JAN, transient: bool = False) -> str:
     with pytest.raises(SourceError) as error:
         given.read(month)
+    assert error.value.transient == transient
     assert str(error.value).endswith("Nothing was ingested.")
     return str(error.value)
 
@@ -247,7 +248,7 @@ def test_passing_trouble_is_waited_out(hub: Hub, source: Any) -> None:
 
 def test_lasting_trouble_is_told(hub: Hub, source: Any) -> None:
     hub.trouble = [Answer(status=502)]
-    assert "expected an answer, found status 502. Run the month again later." in refused(source())
+    assert "expected an answer, found status 502. Run the month again later." in refused(source(), transient=True)
 
 
 def test_a_refusal_is_not_asked_for_again(hub: Hub, source: Any) -> None:
@@ -257,7 +258,7 @@ def test_a_refusal_is_not_asked_for_again(hub: Hub, source: Any) -> None:
 
 
 def test_without_a_network_it_says_where_to_look(hub: Hub, source: Any) -> None:
-    assert refused(replace(source(), endpoint="http://127.0.0.1:9")) == (
+    assert refused(replace(source(), endpoint="http://127.0.0.1:9"), transient=True) == (
         "Hugging Face's ada/telco: expected an answer, found none (ConnectError). Look whether this machine reaches "
         "huggingface.co (HF_ENDPOINT, proxy), then run again. Nothing was ingested."
     )

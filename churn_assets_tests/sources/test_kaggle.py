@@ -171,9 +171,10 @@ def rows(given: KaggleSource, month: Month = JAN) -> list[tuple[Any, ...]]:
     return pl.DataFrame(pl.from_arrow(given.read(month).batches.read_all())).select("id", "x").rows()
 
 
-def refused(given: KaggleSource, month: Month = JAN) -> str:
+def refused(given: KaggleSource, month: Month = JAN, transient: bool = False) -> str:
     with pytest.raises(SourceError) as error:
         given.read(month)
+    assert error.value.transient == transient
     assert str(error.value).endswith("Nothing was ingested.")
     return str(error.value)
 
@@ -275,9 +276,9 @@ def test_passing_trouble_is_waited_out(kaggle: Kaggle) -> None:
 
 def test_lasting_trouble_is_told(kaggle: Kaggle) -> None:
     kaggle.trouble = [Answer(status=502)]
-    assert "expected an answer, found status 502. Run the month again later." in refused(source())
+    assert "expected an answer, found status 502. Run the month again later." in refused(source(), transient=True)
     kaggle.damaged = 1
-    assert "expected an answer, found none (ConnectionError)." in refused(source())
+    assert "expected an answer, found none (ConnectionError)." in refused(source(), transient=True)
     kaggle.trouble = [Answer(b"<html>log in", headers={"Content-Type": "text/html"})]
     assert "expected an answer, found none" in refused(source())
 
@@ -290,7 +291,7 @@ def test_a_refusal_is_not_asked_for_again(kaggle: Kaggle) -> None:
 
 def test_without_a_network_it_says_where_to_look(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert refused(source()) == (
+    assert refused(source(), transient=True) == (
         "Kaggle's blastchar/telco: expected an answer, found none (ProxyError). Look whether this machine reaches "
         "api.kaggle.com, through a proxy if it must, then run again. Nothing was ingested."
     )

@@ -56,10 +56,11 @@ def rows(given: SqlSource, month: Month = JAN) -> list[dict[str, Any]]:
     return found
 
 
-def refused(given: SqlSource, month: Month = JAN) -> str:
+def refused(given: SqlSource, month: Month = JAN, transient: bool = False) -> str:
     with pytest.raises(SourceError) as error:
         given.read(month)
     assert error.value.__cause__ is None
+    assert error.value.transient == transient
     assert str(error.value).endswith("Nothing was ingested.")
     assert PASSWORD not in str(error.value)
     return str(error.value)
@@ -215,14 +216,14 @@ class TestRefused:
         assert 'invalid input syntax for type integer: "***"' in told
 
     def test_an_unknown_host(self) -> None:
-        told = refused(source("postgresql://u:p@no-such-host.invalid/d"))
+        told = refused(source("postgresql://u:p@no-such-host.invalid/d"), transient=True)
         assert "no-such-host.invalid" in told
         assert "Check the host's name in source.url." in told
 
     def test_a_port_that_nobody_listens_on(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        told = refused(source(f"postgresql://u:p@127.0.0.1:{port}/d"))
+        told = refused(source(f"postgresql://u:p@127.0.0.1:{port}/d"), transient=True)
         assert "Connection refused" in told
         assert "Check that the database runs at the host and port" in told
 
@@ -310,7 +311,8 @@ class TestABrokenConnection:
 
     def test_never_looks_like_a_shorter_month(self, postgres: Postgres, breaking: list[int]) -> None:
         url = postgres.as_reader(application_name="slow")
-        assert "The database ended the connection" in refused(source(url, self.SLOW, batch_rows=5))
+        told = refused(source(url, self.SLOW, batch_rows=5), transient=True)
+        assert "The database ended the connection" in told
 
 
 def test_a_month_is_never_in_memory_as_a_whole(postgres: Postgres) -> None:

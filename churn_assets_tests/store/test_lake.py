@@ -181,13 +181,13 @@ def test_a_month_may_become_empty(lake: Lake) -> None:
 
 
 def test_a_missing_month_fails_closed_with_the_command_that_mends_it(tmp_path: Path) -> None:
-    lake = Lake(tmp_path, "churn backfill --pipeline shop --from {first} --to {last}")
+    lake = Lake(tmp_path, "churn backfill --pipeline shop")
     lake.write("validated_data", FEB, rows(1), COMMIT)
     with pytest.raises(MissingMonth) as error:
         lake.scan(window(Month(2024, 4)))
     assert str(error.value) == (
         "features 2024-04 needs validated_data 2024-01, 2024-03, 2024-04, which isn't there: run "
-        "`churn backfill --pipeline shop --from 2024-01 --to 2024-04`."
+        "`churn backfill --pipeline shop --missing`."
     )
 
 

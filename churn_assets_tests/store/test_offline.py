@@ -33,7 +33,7 @@ def features(values: Mapping[str, int], **more: Any) -> pl.DataFrame:
 def store(folder: Path, *months: Mapping[str, int] | None, calendar: Calendar | None = None) -> OfflineStore:
     """A store of January on: what each month says of whom, ``None`` for a month that was never made."""
     made = OfflineStore(
-        Lake(folder / "shop", "churn backfill --from {first} --to {last}"),
+        Lake(folder / "shop"),
         calendar or Calendar(JAN, lag_days=LAG),
         "id",
         {"calls": pl.Int64(), "plan": pl.String()},
@@ -199,8 +199,7 @@ def test_max_age_limits_how_many_newer_months_may_be_complete(tmp_path: Path) ->
 
 def test_a_month_that_was_never_made_stops_the_join_and_says_what_makes_it(tmp_path: Path) -> None:
     made = store(tmp_path, {"a": 1}, None, {"a": 3}, {"a": 4})
-    with pytest.raises(MissingMonth, match=r"features 2024-02, which isn't there: run `churn backfill --from 2024-02 "
-                       r"--to 2024-03`"):  # fmt: skip
+    with pytest.raises(MissingMonth, match=r"features 2024-02, which isn't there: run `churn backfill --missing`"):
         made.get_training_frame(asked(("a", AVAILABLE[2])))
     assert calls(made.get_training_frame(asked(("a", AVAILABLE[0])))) == [1], "it is later, so that it doesn't matter"
     assert calls(made.get_training_frame(asked(("a", AVAILABLE[3])), max_age=1)) == [4], "it is too old to matter"

@@ -34,13 +34,15 @@ class Table:
     open_keys: bool = False
 
 
-def refusal(place: object, expected: str, found: str, todo: str) -> SourceError:
-    """The error that refuses a file.
+def refusal(place: object, expected: str, found: str, todo: str, *, transient: bool = False) -> SourceError:
+    """The error that refuses a file; ``transient`` if it may be readable by and by, with nobody doing anything.
 
     >>> refusal("a.csv, line 3", "a row", "half a row", "Ask for the whole file.")
     SourceError('a.csv, line 3: expected a row, found half a row. Ask for the whole file. Nothing was ingested.')
     """
-    return SourceError(f"{place}: expected {expected}, found {found}. {todo} Nothing was ingested.")
+    return SourceError(
+        f"{place}: expected {expected}, found {found}. {todo} Nothing was ingested.", transient=transient
+    )
 
 
 def excerpt(text: str, width: int = 60) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from churn_assets.errors import SourceError
 from churn_assets.sources.formats import refusal
+from churn_assets.sources.retrying import transient
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -106,7 +107,9 @@ def readable(place: object) -> Iterator[None]:
         raise refusal(place, "a file that may be read", "no permission", f"Let {_user()} read it.") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise refusal(place, "a readable file", reason, "Mend the disk or the network it lies on.") from error
+        raise refusal(
+            place, "a readable file", reason, "Mend the disk or the network it lies on.", transient=transient(error)
+        ) from error
 
 
 def _user() -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.errors import ChurnAssetsError, SourceError
 from churn_assets.sources.formats import refusal
 from churn_assets.sources.formats.received import BLOCK, Received, temporary
-from churn_assets.sources.retrying import retrying, status_of
+from churn_assets.sources.retrying import retrying, status_of, transient
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
@@ -140,5 +140,6 @@ def _unreachable(place: str, error: BaseException) -> SourceError:
         return refusal(place, "credentials", "none that work", "Set them in the environment or in source.options.")
     found = f"the answer {status}" if status else f"no answer ({type(error).__name__})"
     return refusal(
-        place, "a file that can be reached", found, "Try again once the server answers, or mend source.path."
-    )
+        place, "a file that can be reached", found, "Try again once the server answers, or mend source.path.",
+        transient=transient(error),
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from churn_assets.errors import OnlineStoreError
+from churn_assets.sources.retrying import transient
 
 _ADVICE = (
     (r"28p01|28000|wrongpass|noauth|password|authenticat", "Check the user and the password in online.url."),
@@ -59,7 +60,8 @@ def refusal(place: Path | str, error: Exception, url: str | None) -> OnlineStore
     known = f"{getattr(error, 'pgcode', None) or ''} {told}".lower()
     todo = next((todo for how, todo in _ADVICE if re.search(how, known)), "See its log, then run the month again.")
     return OnlineStoreError(
-        f"online store {place}: expected an answer, found an error: {told[:300].rstrip('.')}. {todo}"
+        f"online store {place}: expected an answer, found an error: {told[:300].rstrip('.')}. {todo}",
+        transient=transient(error),
     )
 
 

@@ -101,8 +101,9 @@ def test_nobody_is_there(name: str, caplog: pytest.LogCaptureFixture) -> None:
         url = f"postgresql://app:s3cret@127.0.0.1:{taken.getsockname()[1]}/online"
         store = opened(url, name, attempts=2)
         told = refused(store)
-        with pytest.raises(OnlineStoreError, match="Connection refused"):
+        with pytest.raises(OnlineStoreError, match="Connection refused") as error:
             store.lookup("c0")
+        assert error.value.transient
     assert "Check that the server runs where online.url says" in told
     assert "attempt 1 of 2 failed (OperationalError)" in caplog.text
     assert "s3cret" not in told + caplog.text

@@ -132,8 +132,9 @@ class TestRefusals:
             store = opened(f"redis://app:s3cret@127.0.0.1:{port}/0")
             told = refused(store)
             begun = time.monotonic()
-            with pytest.raises(OnlineStoreError, match="Connection refused"):
+            with pytest.raises(OnlineStoreError, match="Connection refused") as error:
                 store.lookup("c0")
+            assert error.value.transient
             assert time.monotonic() - begun < 1, "an application doesn't wait for a server that is down"
         assert told.startswith(
             f"online store redis://127.0.0.1:{port}/0: expected an answer, found an error: Error 111"

@@ -53,8 +53,11 @@ def test_a_file_that_is_none_of_sqlites_says_what_to_do(store: OnlineStore, file
     file.parent.mkdir()
     file.write_text("customers\n" * 1000)
     for use in (store.served, lambda: store.publish(FEB, "v", rows(1, 1), "id")):
-        with pytest.raises(OnlineStoreError, match=r"found an error: file is not a database\. Remove the file, then"):
+        with pytest.raises(
+            OnlineStoreError, match=r"found an error: file is not a database\. Remove the file, then"
+        ) as error:
             use()
+        assert not error.value.transient
     assert file.read_text() == "customers\n" * 1000
 
 
