@@ -1,35 +1,27 @@
-"""The Dagster instance of this installation, and months run on it in this process."""
+"""The Dagster instance of this installation, and what its history tells of months."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.events import JobFailureData
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
+from filelock import FileLock
 
-from churn_assets.assets import ALL
-from churn_assets.assets.stage import FORCE_TAG, LISTENER, Listener
-from churn_assets.launcher import PROCESS_TAG, worker_is_gone
+from churn_assets.launcher import worker_is_gone
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
-from churn_assets.processes import process_identity
 from churn_assets.settings import checkout
+from churn_assets.slots import free_slots
 
 UNENDED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
-
-
-@dataclass(frozen=True)
-class MonthRun:
-    """How one month's run ended; ``problems`` are what its failed steps and blocking checks said."""
-
-    month: Month
-    run_id: str
-    success: bool
-    problems: tuple[str, ...]
 
 
 @contextmanager
@@ -38,14 +30,23 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     if os.environ.get("DAGSTER_HOME"):
         home = Path(os.environ["DAGSTER_HOME"])
         home.mkdir(parents=True, exist_ok=True)
-        with dg.DagsterInstance.get() as instance:
+        with _whole(home, dg.DagsterInstance.get) as instance:
             yield instance
         return
     root = checkout()
     home = root / "data" / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
-    with _of_checkout(root, home) as instance:
+    with _whole(home, partial(_of_checkout, root, home)) as instance:
         yield instance
+
+
+def _whole(home: Path, opened: Callable[[], dg.DagsterInstance]) -> dg.DagsterInstance:
+    """An instance with its databases made: two processes that make them at once trip over each other."""
+    with FileLock(home / "opening.lock"):
+        instance = opened()
+        for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
+            assert storage
+        return instance
 
 
 def _of_checkout(root: Path, home: Path) -> dg.DagsterInstance:
@@ -71,71 +72,47 @@ def heal(instance: dg.DagsterInstance) -> list[str]:
     gone = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(UNENDED))) if worker_is_gone(run)]
     for run in gone:
         instance.report_run_failed(run, "Its process ended without a word. Nothing half-done was kept; run it again.")
+    free_slots(instance)
     return [run.run_id for run in gone]
 
 
-def run_months(
-    instance: dg.DagsterInstance,
-    definitions: dg.Definitions,
-    pipeline: Pipeline,
-    months: Sequence[Month],
-    *,
-    stages: Sequence[str] = (),
-    force: bool = False,
-    listener: Listener | None = None,
-    on_month: Callable[[MonthRun], None] | None = None,
-) -> list[MonthRun]:
-    """Runs months one after the other, ascending; one that fails doesn't stop the others.
-
-    Raises:
-        MonthError: the pipeline doesn't have one of the months; nothing is run then.
-    """
-    for month in months:
-        pipeline.calendar.check(month)
-    heal(instance)
-    job = definitions.resolve_job_def(f"{pipeline.name}_month")
-    results = []
-    token = LISTENER.set(listener)
-    try:
-        for month in sorted(months):
-            result = _run_month(instance, job, pipeline, month, stages, force)
-            results.append(result)
-            if on_month:
-                on_month(result)
-    finally:
-        LISTENER.reset(token)
-    return results
+def failures(instance: dg.DagsterInstance, pipeline: Pipeline, newest: int = 1000) -> dict[Month, str]:
+    """Months whose last run failed, and what it said, by the ``newest`` runs of the instance."""
+    last: dict[Month, dg.DagsterRun] = {}
+    for run in instance.get_runs(limit=newest):
+        if run.is_finished and (month := month_of(run, pipeline)):
+            last.setdefault(month, run)
+    failed = {month: run for month, run in last.items() if run.status == dg.DagsterRunStatus.FAILURE}
+    return {month: _said(instance, run) for month, run in sorted(failed.items())}
 
 
-def _run_month(
-    instance: dg.DagsterInstance,
-    job: dg.JobDefinition,
-    pipeline: Pipeline,
-    month: Month,
-    stages: Sequence[str],
-    force: bool,
-) -> MonthRun:
-    result = job.execute_in_process(
-        instance=instance,
-        partition_key=str(month),
-        raise_on_error=False,
-        asset_selection=[dg.AssetKey([pipeline.name, table]) for s in stages for table in ALL[s].tables] or None,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={
-            PROCESS_TAG: process_identity(),
-            ".dagster/repository": "__repository__@churn_assets",
-            **({FORCE_TAG: "true"} if force else {}),
-        },
-    )
-    return MonthRun(month, result.run_id, result.success, tuple(_problems(result)))
+def month_of(run: dg.DagsterRun, pipeline: Pipeline) -> Month | None:
+    """The month of ``pipeline`` that a run is about; None if it is about something else."""
+    assets = {key.path[0] for key in run.asset_selection or ()}
+    month = run.tags.get(PARTITION_NAME_TAG) or run.tags.get(ASSET_PARTITION_RANGE_START_TAG)
+    ours = run.job_name == f"{pipeline.name}_month" or pipeline.name in assets
+    return Month.parse(month) if month and ours else None
 
 
-def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    for event in result.all_events:
-        if event.event_type_value != "STEP_FAILURE":
-            continue
-        data = event.step_failure_data
-        said = data.user_failure_data
-        error = data.error and (data.error.cause or data.error)
-        told = said.description if said else None
-        yield told or f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+def _said(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    ended = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    events = [e.dagster_event for e in instance.all_logs(run.run_id, of_type=ended) if e.dagster_event]
+    told = problems(events)
+    return f"{told[0] if told else 'It failed.'} (run {run.run_id[:8]})"
+
+
+def problems(events: Iterable[dg.DagsterEvent]) -> tuple[str, ...]:
+    """What failed steps said; where no step failed, what the run said."""
+    told = list(events)
+    steps = [_told(event, event.step_failure_data) for event in told if event.is_step_failure]
+    runs = [
+        _told(event, event.job_failure_data) for event in told if event.event_type == dg.DagsterEventType.RUN_FAILURE
+    ]
+    return tuple(steps or runs)
+
+
+def _told(event: dg.DagsterEvent, data: StepFailureData | JobFailureData) -> str:
+    said = data.user_failure_data if isinstance(data, StepFailureData) else None
+    error = data.error and (data.error.cause or data.error)
+    told = error.message.strip() if error else event.message or "failed"
+    return (said and said.description) or f"{event.step_key or 'The run'}: {told}"

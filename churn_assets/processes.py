@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from functools import cache
@@ -11,8 +12,13 @@ from pathlib import Path
 
 @cache
 def process_identity() -> str:
-    """This process: host, number, and when it began, for numbers are used again."""
-    return f"{socket.gethostname()}|{os.getpid()}|{_began(os.getpid())}"
+    """This process."""
+    return identity_of(os.getpid())
+
+
+def identity_of(number: int) -> str:
+    """A process of this machine: host, number, and when it began, for numbers are used again."""
+    return f"{socket.gethostname()}|{number}|{_began(number)}"
 
 
 def is_gone(identity: str) -> bool:
@@ -20,6 +26,17 @@ def is_gone(identity: str) -> bool:
     host, _, rest = identity.partition("|")
     number, _, began = rest.partition("|")
     return host == socket.gethostname() and number.isdigit() and _began(int(number)) != began
+
+
+def interrupt(identity: str) -> bool:
+    """Asks the process that ``identity`` names to end, as Ctrl-C does; False if it isn't on this machine any more."""
+    if not identity.startswith(f"{socket.gethostname()}|") or is_gone(identity):
+        return False
+    try:
+        os.kill(int(identity.split("|")[1]), signal.SIGINT)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _began(number: int) -> str:

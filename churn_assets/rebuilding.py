@@ -13,12 +13,13 @@ from pathlib import Path
 import dagster as dg
 
 from churn_assets.assets import ALL
+from churn_assets.assets.options import RunOptions
 from churn_assets.assets.stage import CheckPlan, Listener, Stage
 from churn_assets.component import build_definitions
 from churn_assets.errors import LakeError
-from churn_assets.instance import run_months
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
+from churn_assets.runs import run_months
 from churn_assets.settings import Settings
 from churn_assets.store.content import json_hash
 from churn_assets.store.datasets import MADE, TableMonth, version_of
@@ -90,7 +91,9 @@ class Rebuilding:
         """
         self._ensure(reads, {(t.name, t.content): t for t in known}, spec)
 
-    def run(self, stage: str, month: Month, spec: str, code: str, recorded: str) -> MonthRecord:
+    def run(
+        self, stage: str, month: Month, spec: str, code: str, recorded: str, options: RunOptions | None = None
+    ) -> MonthRecord:
         """Runs a stage by the specification of that hash; ``code`` and ``recorded`` are hashes as they were then.
 
         Raises:
@@ -99,7 +102,9 @@ class Rebuilding:
         pipeline, definitions = self._at(spec)
         if code != ALL[stage].code(pipeline):
             self.doubts[f"{stage} was made by other code than the present: a difference is to be expected."] = None
-        (result,) = run_months(self.instance, definitions, pipeline, [month], stages=[stage], listener=self.listener)
+        (result,) = run_months(
+            self.instance, definitions, pipeline, [month], stages=[stage], options=options, listener=self.listener
+        )
         made = self.lake.record(stage, month)
         if not result.success or made is None:
             self.compare(f"{stage} {month}", recorded, NOTHING, " ".join(result.problems))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from churn_assets.errors import MissingMonth
-from churn_assets.months import STAGES, Month
+from churn_assets.months import STAGES, Month, month_range
 from churn_assets.pipeline import Pipeline
 from churn_assets.store.content import json_hash
 from churn_assets.store.lake import MonthRecord
@@ -41,6 +42,19 @@ class State:
     pending: bool = False
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A month that isn't as it should be, and why, in one sentence.
+
+    ``missing`` lies before months that were made, or lacks a stage; ``due`` was never made although its data is
+    complete; ``failed`` says what its last run said.
+    """
+
+    month: Month
+    kind: Literal["failed", "missing", "stale", "due"]
+    reason: str
+
+
 def fingerprint(inputs: Mapping[str, str], code: str) -> str:
     """A hash of everything that a month is made from."""
     return json_hash({"inputs": dict(inputs), "code": code})
@@ -58,18 +72,22 @@ def decide_skip(record: MonthRecord | None, inputs: Mapping[str, str | None], co
     if len(known) < len(inputs):
         return SkipDecision(False, "Only reading its source can tell whether it has changed.")
     if record.fingerprint == fingerprint(known, code):
-        return SkipDecision(True, f"Unchanged: same inputs and code as in run {record.run_id or 'unknown'}.")
+        return SkipDecision(True, f"Skipped: same inputs and code as in run {record.run_id or 'unknown'}.")
     return SkipDecision(False, changes(record, known, code))
 
 
 def changes(record: MonthRecord, inputs: Mapping[str, str], code: str) -> str:
     """A sentence on what differs from what ``record`` was made from; empty if nothing does."""
-    changed = sorted(name for name, content in inputs.items() if record.inputs.get(name) != content)
-    gone = sorted(set(record.inputs) - set(inputs))
-    if changed or gone:
-        shown = ", ".join((changed + gone)[:3]) + (" and more" if len(changed + gone) > 3 else "")
+    if found := changed(record, inputs):
+        shown = ", ".join(found[:3]) + (" and more" if len(found) > 3 else "")
         return f"Changed since it was made: {shown}."
     return "Its code or part of the specification changed since it was made." if record.code != code else ""
+
+
+def changed(record: MonthRecord, inputs: Mapping[str, str]) -> list[str]:
+    """The names of what is read otherwise now than when ``record`` was made; last those that aren't read any more."""
+    other = sorted(name for name, content in inputs.items() if record.inputs.get(name) != content)
+    return other + sorted(set(record.inputs) - set(inputs))
 
 
 def state_of(pipeline: Pipeline, stage: str, month: Month, code: str) -> State:
@@ -91,3 +109,38 @@ def state_of(pipeline: Pipeline, stage: str, month: Month, code: str) -> State:
 def states(pipeline: Pipeline, months: tuple[Month, ...], codes: Mapping[str, str]) -> dict[Month, dict[str, State]]:
     """The state of every stage in every one of ``months``."""
     return {m: {s: state_of(pipeline, s, m, codes[s]) for s in STAGES} for m in months}
+
+
+def made_so_far(pipeline: Pipeline) -> tuple[Month, ...]:
+    """The pipeline's months up to the newest of which any stage was made; none if nothing was."""
+    newest = max((m for stage in STAGES for m in pipeline.lake.months(stage)), default=None)
+    return month_range(pipeline.calendar.start, newest) if newest else ()
+
+
+def gaps(
+    pipeline: Pipeline, found: Mapping[Month, Mapping[str, State]], now: datetime, failed: Mapping[Month, str]
+) -> list[Gap]:
+    """What has to be run, ascending: a gap a month.
+
+    Args:
+        pipeline: whose months they are.
+        found: the state of every month that was ``made_so_far``.
+        now: the moment up to which months are due.
+        failed: months whose last run failed, and what it said.
+    """
+    newest = max(found, default=pipeline.calendar.start - 1)
+    due = month_range(newest + 1, min(filter(None, (pipeline.calendar.complete_at(now), pipeline.calendar.end))))
+    known = {month: _gap(month, row, failed.get(month)) for month, row in found.items()}
+    late = [Gap(m, "failed", failed[m]) if m in failed else Gap(m, "due", "It was never made.") for m in due]
+    return [*filter(None, known.values()), *late]
+
+
+def _gap(month: Month, row: Mapping[str, State], failure: str | None) -> Gap | None:
+    missing = [s for s in row.values() if s.status == "missing"]
+    stale = [s for s in row.values() if s.status == "stale"]
+    if failure is not None:
+        return Gap(month, "failed", failure)
+    if missing:
+        lacks = "It was never made." if len(missing) == len(row) else f"{missing[0].stage} was never made."
+        return Gap(month, "missing", lacks)
+    return Gap(month, "stale", f"{stale[0].stage}: {stale[0].reason}") if stale else None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,16 @@ from churn_assets.errors import MissingMonth
 from churn_assets.months import STAGES, Month, Window
 from churn_assets.pipeline import VERDICTS, Pipeline, token
 from churn_assets.settings import Settings
-from churn_assets.staleness import PENDING, changes, decide_skip, fingerprint, state_of, states
+from churn_assets.staleness import (
+    PENDING,
+    changes,
+    decide_skip,
+    fingerprint,
+    gaps,
+    made_so_far,
+    state_of,
+    states,
+)
 from churn_assets.store.lake import Commit, MonthRecord
 from churn_assets_tests.declared import declared
 
@@ -43,7 +53,7 @@ def test_a_fingerprint_is_made_of_inputs_and_code_and_not_of_their_order() -> No
 
 def test_what_is_unchanged_is_skipped_and_anything_else_is_not() -> None:
     assert decide_skip(record(), INPUTS, "v1", force=False).skip
-    assert decide_skip(record(), INPUTS, "v1", force=False).reason == "Unchanged: same inputs and code as in run run 1."
+    assert decide_skip(record(), INPUTS, "v1", force=False).reason == "Skipped: same inputs and code as in run run 1."
     never = decide_skip(None, INPUTS, "v1", force=False)
     assert (never.skip, never.reason) == (False, "It was never made.")
     forced = decide_skip(record(), INPUTS, "v1", force=True)
@@ -107,7 +117,7 @@ def test_a_month_whose_window_has_a_gap_is_stale_and_says_so(pipeline: Pipeline)
     state = state_of(pipeline, "features", FEB, "v1")
     assert state.status == "stale"
     assert "features 2024-02 needs validated_data 2024-01" in state.reason
-    assert "churn backfill --pipeline shop --from 2024-01 --to 2024-02" in state.reason
+    assert "churn backfill --pipeline shop --missing" in state.reason
     with pytest.raises(MissingMonth):
         pipeline.inputs("features", FEB)
 
@@ -197,3 +207,25 @@ def test_months_in_which_no_model_might_score_are_not_looked_for_among_the_predi
     assert months() == (FEB,), "the month itself is always asked for"
     pipeline.lake.write("promotions", JAN, None, Commit("f"), reason="Promoted.", facts={"champion": "m1"})
     assert months() == (JAN, FEB)
+
+
+def test_gaps_are_what_is_missing_stale_failed_or_due_and_nothing_else(pipeline: Pipeline) -> None:
+    now = datetime(2024, 6, 20, tzinfo=UTC)
+
+    def found(failed: dict[Month, str] | None = None) -> list[tuple[str, str, str]]:
+        stand = states(pipeline, made_so_far(pipeline), dict.fromkeys(STAGES, "v1"))
+        stand = {m: {s: row[s] for s in ("raw_data", "validated_data")} for m, row in stand.items()}
+        return [(str(gap.month), gap.kind, gap.reason) for gap in gaps(pipeline, stand, now, failed or {})]
+
+    assert [kind for _, kind, _ in found()] == ["due"] * 5
+    for month in (JAN, MAR):
+        make(pipeline, "raw_data", month)
+    make(pipeline, "validated_data", JAN)
+    due = [("2024-04", "due", "It was never made."), ("2024-05", "due", "It was never made.")]
+    missing = [("2024-02", "missing", "It was never made."), ("2024-03", "missing", "validated_data was never made.")]
+    assert found() == [*missing, *due]
+    make(pipeline, "raw_data", JAN, value=2)
+    stale = ("2024-01", "stale", "validated_data: Changed since it was made: raw_data 2024-01.")
+    assert found() == [stale, *missing, *due]
+    assert found({JAN: "No."}) == [("2024-01", "failed", "No."), *missing, *due]
+    assert found({MAR + 2: "No."}) == [stale, *missing, due[0], ("2024-05", "failed", "No.")]
