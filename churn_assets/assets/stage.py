@@ -6,12 +6,14 @@ twice) come before the month's record, and the record, replaced in one step, is 
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import cache, reduce
+from dataclasses import dataclass, field, replace
+from functools import cache, partial, reduce
 from hashlib import blake2b
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import dagster as dg
@@ -19,7 +21,10 @@ import polars as pl
 import polars.selectors as cs
 from pydantic_core import to_jsonable_python
 
+from churn_assets import usage
 from churn_assets.assets.charts import Chart
+from churn_assets.assets.machines import op_tags
+from churn_assets.assets.options import OPTIONS, RunOptions
 from churn_assets.errors import ChurnAssetsError
 from churn_assets.features.lineage import Lineage
 from churn_assets.launcher import PROCESS_TAG
@@ -27,6 +32,7 @@ from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.processes import process_identity
 from churn_assets.settings import PACKAGE
+from churn_assets.slots import Claim, holding
 from churn_assets.spec import PipelineSpec, Severity
 from churn_assets.spec.base import SpecModel
 from churn_assets.staleness import SkipDecision, decide_skip, fingerprint
@@ -38,12 +44,14 @@ Listener = Callable[[str, Month, str], None]
 LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 """Told of every stage in this process: stage, month, and ``begins``, how far it has come (``...``), or how it ended."""
 
-FORCE_TAG = "churn/force"
+OUTCOME_TAG = "churn/outcome"
+"""Says on a run whether it has ``made`` anything, or found all that it looked at ``unchanged``."""
 PREVIEW_ROWS = 5
 NAMED = 6
 """Columns that a description names one by one."""
 
 _SIGNED: set[str] = set()
+_OUTCOMES: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,45 @@ class Work:
     log: Any
     tracker: Any = None
     stage: str = ""
+    instance: Any = None
+    options: RunOptions = field(default_factory=RunOptions)
+    attempt: int = 1
+
+    @property
+    def as_chosen(self) -> "Work":
+        """The same work by a specification with the candidates and the tuning that the run asks for."""
+        if not self.options.chosen:
+            return self
+        return replace(self, pipeline=replace(self.pipeline, spec=self.options.applied(self.pipeline.spec)))
 
     def progress(self, what: str) -> None:
         """Says how far long work has come."""
         self.log.info(f"{self.stage} {self.month}: {what}")
         if listener := LISTENER.get():
             listener(self.stage, self.month, f"... {what}")
+
+
+class Guard:
+    """What surrounds a stage's reading and making; as it stands here, nothing."""
+
+    @property
+    def retries(self) -> bool:
+        """Whether a further attempt within the run makes sense."""
+        return True
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def checks(self) -> tuple[Check, ...]:
+        """What it has found, as checks that are about the attempt and not about the month."""
+        return ()
+
+    def remark(self) -> str:
+        """A sentence to add to the error of a run that fails; may be empty."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +200,9 @@ class Stage:
         chosen_kinds: kinds beside ``kinds`` that the specification decides.
         repeats_words: whether its result repeats what the specification says for people, descriptions and owners.
         intact: whether what a month's effect left outside the lake is still there, if it has one.
+        guard: what surrounds its reading and making.
+        claims: slots that it takes while it makes a month.
+        takes_options: whether candidates and tuning, as a run may choose them, change its result.
     """
 
     name: str
@@ -175,6 +219,9 @@ class Stage:
     about: Mapping[str, str] = field(default_factory=dict)
     shows: Callable[[Pipeline, Month, pl.DataFrame], Mapping[str, Any]] | None = None
     intact: Callable[[Pipeline, MonthRecord], bool] = lambda pipeline, record: True
+    guard: Callable[[Work], Guard] = lambda work: Guard()
+    claims: Callable[[Work], tuple[Claim, ...]] = lambda work: ()
+    takes_options: bool = False
     tracked: bool = False
     chosen_kinds: Callable[[PipelineSpec], frozenset[str]] = lambda spec: frozenset()
     repeats_words: bool = False
@@ -217,6 +264,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
     """The asset of ``stage``, and those beside it: identity edges, one run a month, checks inside the step."""
     code = stage.code(pipeline)
     key = dg.AssetKey([pipeline.name, stage.name])
+    needs = pipeline.spec.resources.stages.get(stage.name)
 
     def spec(name: str, description: str, kinds: frozenset[str]) -> dg.AssetSpec:
         return dg.AssetSpec(
@@ -231,6 +279,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
             metadata={
                 "table": dg.MetadataValue.path(str(pipeline.lake.root / name)),
                 "reads": ", ".join(_reads(pipeline, stage)) or "the source",
+                **({"needs": needs.words} if needs else {}),
             },
             tags={"pipeline": pipeline.name},
         )
@@ -248,45 +297,63 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
             )
             for c in stage.planned(pipeline.spec)
         ],
-        required_resource_keys={tracker_key(pipeline.name)} if stage.tracked else set(),
+        required_resource_keys={OPTIONS, *([tracker_key(pipeline.name)] if stage.tracked else [])},
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool=pipeline.name,
+        op_tags=op_tags(needs),
     )  # fmt: skip
     def _asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         tracker = getattr(context.resources, tracker_key(pipeline.name)) if stage.tracked else None
-        month = Month.parse(context.partition_key)
-        work = Work(pipeline, month, code, context.run.run_id, context.log, tracker, stage.name)
+        month = _month(context)
+        work = Work(
+            pipeline, month, code, context.run.run_id, context.log, tracker, stage.name, context.instance,
+            getattr(context.resources, OPTIONS), attempt=context.retry_number + 1,
+        )  # fmt: skip
         _sign(context)
-        _tell(stage, work, "begins")
-        yield from _run(stage, work, force=FORCE_TAG in context.run.tags)
+        with _interruptible(context), _patient(), _turn(work):
+            _tell(stage, work, "begins")
+            skipped = yield from _run(stage, work)
+        _mark(context, "unchanged" if skipped else "made")
 
     return _asset
 
 
-def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
-    begun = time.perf_counter()
+def _month(context: dg.AssetExecutionContext) -> Month:
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            "The run has no month: expected one, chosen as the partition, above the configuration in the launchpad. "
+            "Choose a month there, or a range of them under Materialize.",
+            allow_retries=False,
+        )
+    return Month.parse(context.partition_key)
+
+
+def _run(stage: Stage, work: Work) -> Generator[Any, None, bool]:
+    """Makes a month or leaves it as it stands; whether it was left."""
+    used = usage.start()
+    guard = stage.guard(work)
     try:
+        work.options.check(work.pipeline.spec)
         work.pipeline.calendar.check(work.month)
-        inputs = stage.read(work.pipeline, work.month)
         records = _records(stage, work)
-        skip = decide_skip(records.get(stage.name), inputs, work.code, force)
-        if skip.skip and not _whole(stage, work.pipeline, records):
-            skip = SkipDecision(False, "Files that it had made are gone.")
-        if skip.skip:
+        with guard:
+            inputs = stage.read(work.pipeline, work.month)
+            skip = _decided(stage, work, records, inputs)
+            made = None if skip.skip else _made(stage, work)
+        if made is None:
             work.log.info(f"{stage.name} {work.month} skipped. {skip.reason}")
             _tell(stage, work, "skipped")
             checks = _kept_checks(records[stage.name])
             for name, record in records.items():
-                yield _result(stage, work, record, checks if name == stage.name else (), skip, {}, begun)
+                own = (*checks, *guard.checks()) if name == stage.name else ()
+                yield _result(stage, work, record, own, skip, {}, used)
             _stop_what_follows(stage, work, checks)
-            return
-        work.log.info(f"{stage.name} {work.month}: {skip.reason}")
-        made = stage.make(work)
+            return True
         blocked = _blocked(stage, work, made.checks, about_what_follows=False)
         if blocked:
             if isinstance(made.rows, Draft):
                 made.rows.discard()
-            yield from _check_results(stage, work, made.checks)
+            yield from _check_results(stage, work, (*made.checks, *guard.checks()))
             raise dg.Failure(
                 f"{stage.name} {work.month}: {' '.join(c.reason for c in blocked)} Nothing was written; what stood "
                 "there before is unchanged.",
@@ -296,15 +363,116 @@ def _run(stage: Stage, work: Work, force: bool) -> Iterator[Any]:
         shown = dict(made.effect() or {}) if made.effect else {}
         records = _write(stage, work, made, inputs)
     except ChurnAssetsError as error:
-        raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
+        failure = _failure(error, guard)
+        if error.transient and guard.retries:
+            _try_again(stage, work, failure)
+        yield from _check_results(stage, work, guard.checks())
+        raise failure from error
     _tell(stage, work, records[stage.name].status)
     for name in stage.tables:
         if name == stage.name:
-            yield _result(stage, work, records[name], made.checks, skip, {**made.metadata, **shown}, begun, made.rows)
+            checks, metadata = (*made.checks, *guard.checks()), {**made.metadata, **shown}
+            yield _result(stage, work, records[name], checks, skip, metadata, used, made.rows)
         else:
             beside = made.also[name]
-            yield _result(stage, work, records[name], (), skip, beside.metadata, begun, beside.rows)
+            yield _result(stage, work, records[name], (), skip, beside.metadata, used, beside.rows)
     _stop_what_follows(stage, work, made.checks)
+    return False
+
+
+def _decided(
+    stage: Stage, work: Work, records: Mapping[str, MonthRecord], inputs: Mapping[str, str | None]
+) -> SkipDecision:
+    record = records.get(stage.name)
+    skip = decide_skip(record, inputs, work.code, work.options.forces(stage.name))
+    if skip.skip and record and stage.takes_options and work.options.differs(work.pipeline.spec, _chosen(record)):
+        skip = SkipDecision(False, f"The run asks for other models: {work.options.words}.")
+    if skip.skip and not _whole(stage, work.pipeline, records):
+        skip = SkipDecision(False, "Files that it had made are gone.")
+    if not skip.skip:
+        work.log.info(f"{stage.name} {work.month}: {skip.reason}")
+    return skip
+
+
+def _made(stage: Stage, work: Work) -> Made:
+    claims = stage.claims(work)
+    if not claims:
+        return stage.make(work.as_chosen)
+    with holding(claims, work.instance, work.run_id, stage.name, partial(_say, work)):
+        return stage.make(work.as_chosen)
+
+
+def _chosen(record: MonthRecord) -> Mapping[str, Any]:
+    """The options that a month was made with, as far as they change its result."""
+    chosen: Mapping[str, Any] = record.facts.get("options", {})
+    return chosen
+
+
+def _failure(error: ChurnAssetsError, guard: Guard) -> dg.Failure:
+    told = " ".join(filter(None, [str(error), guard.remark()]))
+    return dg.Failure(told, metadata={"error": type(error).__name__, "transient": error.transient}, allow_retries=False)
+
+
+def _try_again(stage: Stage, work: Work, failure: dg.Failure) -> None:
+    """Asks for a further attempt after a while, if one is left.
+
+    The policy isn't declared with the asset: Dagster would also try again what a person has just terminated, and what
+    fails by a mistake in the code.
+    """
+    given = work.pipeline.spec.automation.retries
+    if work.attempt >= given.attempts:
+        return
+    policy = dg.RetryPolicy(given.attempts - 1, given.delay_seconds, dg.Backoff.EXPONENTIAL, dg.Jitter.PLUS_MINUS)
+    seconds = policy.calculate_delay(work.attempt)
+    told = f"tries again in {seconds:.0f} s: {failure.description}"
+    work.log.warning(f"{stage.name} {work.month} {told}")
+    _tell(stage, work, told)
+    raise dg.RetryRequested(policy.max_retries, seconds) from failure
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Waits here before a further attempt: while Dagster itself waits for one, nobody can stop the run."""
+    try:
+        yield
+    except dg.RetryRequested as wanted:
+        time.sleep(wanted.seconds_to_wait or 0)
+        wanted.seconds_to_wait = None
+        raise
+
+
+@contextmanager
+def _turn(work: Work) -> Iterator[None]:
+    """The month for oneself, once those who make earlier months, or this one, are through."""
+    tell = partial(_say, work)
+    work.pipeline.turns.wait_for_plans(work.month, tell)
+    with work.pipeline.turns.alone(work.month, work.run_id, tell):
+        yield
+
+
+def _say(work: Work, what: str) -> None:
+    work.log.info(f"{work.stage} {work.month} {what}.")
+    if listener := LISTENER.get():
+        listener(work.stage, work.month, what)
+
+
+@contextmanager
+def _interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Lets a run that is stopped in its terminal end as canceled: nothing failed."""
+    try:
+        yield
+    except dg.DagsterExecutionInterruptedError:
+        if LISTENER.get():
+            context.instance.report_run_canceling(context.run, "Stopped in the terminal that had begun it.")
+        raise
+
+
+def _mark(context: dg.AssetExecutionContext, outcome: str) -> None:
+    """Says on the run how it came out, as far as it has come."""
+    before = _OUTCOMES.get(context.run.run_id) or context.run.tags.get(OUTCOME_TAG)
+    if before not in (outcome, "made"):
+        context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: outcome})
+        _OUTCOMES[context.run.run_id] = outcome
 
 
 def _records(stage: Stage, work: Work) -> dict[str, MonthRecord]:
@@ -359,7 +527,8 @@ def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None
     }
     kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame | Chart)}}
             for c in made.checks]  # fmt: skip
-    facts = {**made.facts, **spec, "checks": kept, "lineage": made.lineage}
+    chosen = {"options": work.options.chosen} if stage.takes_options and work.options.chosen else {}
+    facts = {**made.facts, **spec, **chosen, "checks": kept, "lineage": made.lineage}
     records[stage.name] = lake.write(stage.name, work.month, made.rows, commit, reason=made.reason, facts=facts)
     return records
 
@@ -370,7 +539,7 @@ def _kept_checks(record: MonthRecord) -> tuple[Check, ...]:
 
 def _result(
     stage: Stage, work: Work, record: MonthRecord, checks: tuple[Check, ...], skip: SkipDecision,
-    metadata: Mapping[str, Any], begun: float, rows: pl.DataFrame | Draft | None = None,
+    metadata: Mapping[str, Any], used: Callable[[], usage.Usage], rows: pl.DataFrame | Draft | None = None,
 ) -> dg.MaterializeResult[Any]:  # fmt: skip
     sample = rows.head if isinstance(rows, Draft) else rows
     shows = stage.shows if record.table == stage.name else None
@@ -382,12 +551,14 @@ def _result(
         "outcome": "skipped" if skip.skip else record.status,
         "why": skip.reason,
         **{name: _shown(value) for name, value in {**told, **metadata}.items()},
-        "seconds": round(time.perf_counter() - begun, 3),
+        **used().told(work.pipeline.spec.costs),
         "table version": record.version,
         "content": record.content,
     }
     if record.reason:
         shown["reason"] = record.reason
+    if chosen := _chosen(record):
+        shown["options"] = RunOptions(**chosen).words
     if record.inputs:
         shown["read from"] = dg.MetadataValue.json(dict(record.inputs))
     if sample is not None and len(sample):

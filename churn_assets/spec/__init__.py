@@ -1,5 +1,6 @@
 """A pipeline's contract as Pydantic models, with errors that a person can act on."""
 
+from churn_assets.spec.alerts import KINDS, AlertsSpec, EmailSpec, FileSpec, WebhookSpec
 from churn_assets.spec.data import PLACE, ColumnSpec, ExpectationsSpec, LabelSpec, RuleSpec, SchemaSpec, Severity
 from churn_assets.spec.events import EventsSpec, MeasureSpec
 from churn_assets.spec.feature_checks import FeatureChecksSpec
@@ -25,7 +26,15 @@ from churn_assets.spec.learning import (
     TuningSpec,
 )
 from churn_assets.spec.months import MonthsSpec
-from churn_assets.spec.operation import AutomationSpec, EngineSpec, OnlineSpec, ValueSpec
+from churn_assets.spec.operation import (
+    AutomationSpec,
+    CostsSpec,
+    EngineSpec,
+    NeedsSpec,
+    OnlineSpec,
+    ResourcesSpec,
+    ValueSpec,
+)
 from churn_assets.spec.pipeline import PipelineSpec
 from churn_assets.spec.source import (
     FileFormat,
@@ -43,14 +52,18 @@ from churn_assets.spec.source import (
 )
 
 __all__ = [
+    "KINDS",
     "PLACE",
+    "AlertsSpec",
     "AutomationSpec",
     "BucketFeature",
     "CandidateSpec",
     "ColumnSpec",
     "ColumnsFeature",
     "ConditionFeature",
+    "CostsSpec",
     "DeltaFeature",
+    "EmailSpec",
     "EngineSpec",
     "EvaluationSpec",
     "EventsSpec",
@@ -59,6 +72,7 @@ __all__ = [
     "FeatureSpec",
     "FileFormat",
     "FileSourceSpec",
+    "FileSpec",
     "GatesSpec",
     "HttpSourceSpec",
     "HuggingFaceSourceSpec",
@@ -70,12 +84,14 @@ __all__ = [
     "LagFeature",
     "MeasureSpec",
     "MonthsSpec",
+    "NeedsSpec",
     "OnlineSpec",
     "PipelineSpec",
     "PythonFeature",
     "RangeSpec",
     "RankFeature",
     "RatioFeature",
+    "ResourcesSpec",
     "RuleSpec",
     "SchemaSpec",
     "Severity",
@@ -88,4 +104,5 @@ __all__ = [
     "TrainingSpec",
     "TuningSpec",
     "ValueSpec",
+    "WebhookSpec",
 ]

@@ -9,12 +9,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from churn_assets.errors import LearningError
+from churn_assets.months import Month
 from churn_assets.spec.base import SpecModel
+from churn_assets.spec.months import MonthField
 
 
 class TrainingSpec(SpecModel):
-    """Which months a model learns from."""
+    """When a model is trained, and which months it learns from."""
 
+    every: int = Field(
+        1, ge=1, le=24, description="A model is trained in the pipeline's first month and every so many-th after it, "
+        "where one is ordered, and while there is no champion.",
+    )  # fmt: skip
     months: int = Field(12, ge=1, le=120, description="Snapshots to train on at the most, newest first.")
     split: Literal["out_of_time", "holdout"] = Field(
         "out_of_time", description="holdout divides the customers of one month, for data without history."
@@ -62,6 +68,9 @@ class TuningSpec(SpecModel):
     timeout: float | None = Field(None, gt=0, description="Seconds after which no further one is begun.")
     space: dict[str, SearchSpec] = Field(
         {}, description="Parameter -> range, or list of choices; the kind's own space if not given."
+    )
+    only_ordered: bool = Field(
+        False, description="Searches only where a training was ordered with tuning: churn retrain --tuning."
     )
 
 
@@ -143,3 +152,19 @@ class GatesSpec(SpecModel):
     min_lift: float = Field(1.0, ge=0, description="Smallest lift in the top tenth.")
     min_rows: int = Field(200, ge=1, description="Fewest validation rows that count as evidence.")
     min_positives: int = Field(20, ge=1, description="Fewest churners among them.")
+    approval: Literal["auto", "person"] = Field(
+        "auto", description="person: a challenger that passes every gate waits until somebody promotes or rejects it."
+    )
+    approval_from: MonthField | None = Field(
+        None, description="First month in which it waits; the gates alone decide the months before."
+    )
+
+    @model_validator(mode="after")
+    def _approval(self) -> Self:
+        if self.approval_from and self.approval == "auto":
+            raise ValueError(f"approval_from is for approval: person, found {self.approval}.")
+        return self
+
+    def waits(self, month: Month) -> bool:
+        """Whether a person decides on the challenger of ``month`` that passes every gate."""
+        return self.approval == "person" and (self.approval_from is None or month >= self.approval_from)

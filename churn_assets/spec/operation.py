@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
 
-from churn_assets.spec.base import SpecModel, Text
+from churn_assets.months import STAGES
+from churn_assets.spec.base import SpecModel, Text, nearest
 
 Switch = Literal["running", "stopped"]
+
+_CRON = re.compile(r"[\dA-Za-z*/,\-]+( [\dA-Za-z*/,\-]+){4}")
+_MEMORY = re.compile(r"(0\.\d*[1-9]\d*|[1-9]\d*(\.\d+)?)(Mi|Gi)")
 
 _SCHEMES = ("redis", "rediss", "unix", "postgresql", "postgres")
 
@@ -52,15 +57,129 @@ class ValueSpec(SpecModel):
         return self.contact_cost + self.incentive
 
 
+class RetriesSpec(SpecModel):
+    """How often a run tries a stage whose error may pass with nobody doing anything, as of a server that is down."""
+
+    attempts: int = Field(3, ge=1, le=10, description="Attempts of a stage within one run; 1 for no second one.")
+    delay_seconds: float = Field(
+        30, ge=0, le=3600,
+        description="Seconds to wait for the second attempt, three times that for the third, seven times for the "
+        "fourth and so on; each with up to delay_seconds more or less, drawn by lot.",
+    )  # fmt: skip
+
+
+class BreakerSpec(SpecModel):
+    """When a source that can't be reached is paused, and for how long."""
+
+    failures: int = Field(3, ge=1, description="Runs in a row that couldn't reach the source until it is paused.")
+    pause_minutes: float = Field(
+        30, gt=0, description="Minutes until one run may try again. Each failed try doubles them, up to 16 times that."
+    )
+
+
 class AutomationSpec(SpecModel):
-    """What runs without a person. Everything is delivered switched off."""
+    """What runs without a person. What requests runs is delivered switched off, what looks and tells switched on."""
 
     hour: int = Field(6, ge=0, le=23, description="Hour (UTC) at which a complete month is run.")
     schedule: Switch = Field("stopped", description="Runs each month once it is complete.")
+    up_to_date: Switch = Field("stopped", description="Runs every ten minutes what is missing or has changed.")
     corrections: Switch = Field("stopped", description="Re-runs months whose inputs have changed.")
-    freshness: Switch = Field("stopped", description="Looks every day whether a month is late.")
+    source: Switch = Field("stopped", description="Runs newest months that the source has anew, or tells otherwise.")
+    watch_months: int = Field(3, ge=1, le=120, description="How many of the newest months the source is watched for.")
+    labels_matured: Switch = Field("stopped", description="Runs the learning stages of months whose labels are known.")
+    freshness: Switch = Field("running", description="Looks every hour whether a month is late.")
+    alerts: Switch = Field("running", description="Tells people of what goes wrong (section alerts).")
     incoming: Switch = Field("stopped", description="Runs the month of each file that is dropped (source: incoming).")
+    retrain: Switch = Field("stopped", description="Orders a training of the newest complete month, by retrain_cron.")
+    retrain_cron: str = Field(
+        "0 8 4 1,4,7,10 *", description="When that is (UTC), as in cron: minute, hour, day of month, month, weekday."
+    )
+    retrain_tuning: bool = Field(False, description="Orders it with the searches that are made on order alone.")
     check_seconds: int = Field(60, ge=10, description="Seconds between two looks for changed inputs and new files.")
+    retries: RetriesSpec = RetriesSpec()
+    breaker: BreakerSpec = BreakerSpec()
+
+    @field_validator("retrain_cron")
+    @classmethod
+    def _five_fields(cls, cron: str) -> str:
+        if not _CRON.fullmatch(cron):
+            raise ValueError(
+                f"expected minute, hour, day of month, month and weekday, such as '0 8 4 1,4,7,10 *'; found {cron!r}."
+            )
+        return cron
+
+
+class NeedsSpec(SpecModel):
+    """What a stage needs of the machine that it runs on, for executors that run each step on a machine of its own."""
+
+    cpu: float | None = Field(None, gt=0, le=1024, description="Processor cores; 0.5 is half of one.")
+    memory: str | None = Field(None, description="Memory: a number with Mi or Gi, such as 16Gi.")
+    gpu: int = Field(0, ge=0, le=64, description="Graphics processors (NVIDIA's, on Kubernetes).")
+    queue: str | None = Field(None, min_length=1, description="Celery's queue, whose workers have all this.")
+
+    @field_validator("memory")
+    @classmethod
+    def _amount(cls, memory: str | None) -> str | None:
+        if memory is not None and not _MEMORY.fullmatch(memory):
+            raise ValueError(f"expected a number with Mi or Gi, such as 512Mi or 16Gi; found {memory!r}.")
+        return memory
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_dump(exclude_defaults=True):
+            raise ValueError("expected cpu, memory, gpu or queue; found none of them.")
+        return self
+
+    @property
+    def mebibytes(self) -> int | None:
+        """The memory in MiB."""
+        if self.memory is None:
+            return None
+        return round(float(self.memory[:-2]) * (1024 if self.memory.endswith("Gi") else 1))
+
+    @property
+    def words(self) -> str:
+        """What is needed, for people."""
+        told = (
+            f"{self.cpu:g} CPU" if self.cpu else "",
+            f"{self.memory} memory" if self.memory else "",
+            f"{self.gpu} GPU" if self.gpu else "",
+            f"queue {self.queue}" if self.queue else "",
+        )
+        return ", ".join(filter(None, told))
+
+
+class ResourcesSpec(SpecModel):
+    """What a pipeline may use at once, and what its stages need.
+
+    How many trainings go on at once concerns all pipelines together and stands in ``dagster.yaml``.
+    """
+
+    ingests: int = Field(
+        2, ge=1, le=100, description="Months that are read at once from one source: database, API or store of files."
+    )
+    stages: dict[str, NeedsSpec] = Field({}, description="Stage -> what it needs; anything if not given.")
+
+    @field_validator("stages")
+    @classmethod
+    def _known_stages(cls, stages: dict[str, NeedsSpec]) -> dict[str, NeedsSpec]:
+        for name in stages:
+            if name not in STAGES:
+                raise ValueError(f"no stage is called {name!r}. {nearest(name, list(STAGES))}")
+        return stages
+
+
+class CostsSpec(SpecModel):
+    """What computing costs. Without rates no cost is shown."""
+
+    cpu_hour: float = Field(0.0, ge=0, description="Price of an hour of one processor core.")
+    gib_hour: float = Field(0.0, ge=0, description="Price of a GiB of memory for an hour.")
+    currency: str = Field("USD", min_length=1)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything costs something."""
+        return self.cpu_hour > 0 or self.gib_hour > 0
 
 
 class EngineSpec(SpecModel):

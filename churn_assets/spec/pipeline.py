@@ -11,6 +11,7 @@ from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, ValidationEr
 from pydantic_core import InitErrorDetails
 
 from churn_assets.months import Calendar, month_range
+from churn_assets.spec.alerts import AlertsSpec
 from churn_assets.spec.base import Owner, SpecModel, finding, nearest
 from churn_assets.spec.data import RESERVED, ColumnType, LabelSpec, SchemaSpec
 from churn_assets.spec.events import EventsSpec, problems_of
@@ -19,7 +20,7 @@ from churn_assets.spec.features import Available, ColumnsFeature, FeatureSpec, P
 from churn_assets.spec.functions import source_of
 from churn_assets.spec.learning import CandidateSpec, EvaluationSpec, GatesSpec, TrainingSpec
 from churn_assets.spec.months import MonthsSpec
-from churn_assets.spec.operation import AutomationSpec, EngineSpec, OnlineSpec, ValueSpec
+from churn_assets.spec.operation import AutomationSpec, CostsSpec, EngineSpec, OnlineSpec, ResourcesSpec, ValueSpec
 from churn_assets.spec.source import (
     FileSourceSpec,
     HttpSourceSpec,
@@ -58,7 +59,10 @@ class PipelineSpec(SpecModel):
     value: ValueSpec
     online: OnlineSpec = OnlineSpec()
     automation: AutomationSpec = AutomationSpec()
+    alerts: AlertsSpec = AlertsSpec()
     engine: EngineSpec = EngineSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    costs: CostsSpec = CostsSpec()
 
     @field_validator("name")
     @classmethod
@@ -110,6 +114,7 @@ class PipelineSpec(SpecModel):
             history=self.schema_.history,
             lag_days=self.months.lag_days,
             split=self.training.split,
+            train_every=self.training.every,
         )
 
     @property
@@ -200,6 +205,8 @@ def _conflicts(sections: dict[str, Any], broken: set[int | str]) -> Iterator[Ini
     if not {"features", "candidates", "evaluation"} & broken:
         yield from _unknown_features(sections)
     yield from _static_source_of_many_months(sections)
+    if "candidates" not in broken:
+        yield from _nothing_to_search(sections)
 
 
 def _observed(schema: SchemaSpec, events: EventsSpec | None) -> dict[str, ColumnType]:
@@ -411,3 +418,11 @@ def _rules_without_columns(schema: SchemaSpec) -> Iterator[InitErrorDetails]:
     ids = [r.id for r in schema.rules]
     for name in sorted({n for n in ids if ids.count(n) > 1}):
         yield finding(("schema", "rules"), f"{name!r} is declared twice. Give one of the two another id.")
+
+
+def _nothing_to_search(sections: dict[str, Any]) -> Iterator[InitErrorDetails]:
+    automation, candidates = sections.get("automation"), sections.get("candidates") or []
+    if automation and automation.retrain_tuning and not any(c.tuning for c in candidates):
+        yield finding(
+            ("automation", "retrain_tuning"), "no candidate declares a search. Give one `tuning: {only_ordered: true}`."
+        )
