@@ -11,6 +11,8 @@ For month m, with label horizon h:
   validation month were taken (the purge gap);
 - calibration takes the last training month c = m-2h; the fit takes j <= c-h, purged in the same way;
 - what became of the list of j is put down in m = j+h, once, and later months read just that.
+
+A model is due in every n-th month, counted from the pipeline's start.
 """
 
 from __future__ import annotations
@@ -170,6 +172,7 @@ class Calendar:
         split: ``holdout`` divides customers even where history would allow an out-of-time split.
         history: how many earlier months the rules compare a row with.
         lag_days: days after a month's end until its data is complete.
+        train_every: a model is due in the start, and in every so many-th month after it.
     """
 
     start: Month
@@ -180,6 +183,7 @@ class Calendar:
     split: Literal["out_of_time", "holdout"] = "out_of_time"
     history: int = 0
     lag_days: int = 2
+    train_every: int = 1
 
     def check(self, month: Month) -> Month:
         """``month`` itself, if the pipeline has it.
@@ -221,6 +225,15 @@ class Calendar:
         """The snapshot whose label becomes known at the end of ``month``, if the pipeline had begun by then."""
         snapshot = month - self.horizon
         return snapshot if snapshot >= self.start else None
+
+    def due_by(self, month: Month) -> Month:
+        """The newest month up to ``month`` in which a model is due."""
+        return month - (month - self.start) % self.train_every
+
+    def due_after(self, month: Month) -> Month | None:
+        """The first month after ``month`` in which a model is due; None if the pipeline ends before."""
+        following = self.due_by(month) + self.train_every
+        return following if self.end is None or following <= self.end else None
 
     def split_of(self, month: Month) -> Split:
         """The split of the dataset that is made at the end of ``month``."""

@@ -19,12 +19,13 @@ from pathlib import Path
 import dagster as dg
 
 from churn_assets.assets import ALL
+from churn_assets.assets.options import RunOptions
 from churn_assets.assets.stage import Listener
 from churn_assets.errors import LakeError
 from churn_assets.learning.training import load
 from churn_assets.learning.tuning import hand_over
 from churn_assets.months import Month
-from churn_assets.pipeline import Pipeline
+from churn_assets.pipeline import TRAINING_ORDERS, Pipeline
 from churn_assets.rebuilding import NOTHING, Compared, Rebuilding, Stopped, stage_of
 from churn_assets.store.datasets import MADE, Manifest, closure, installed, version_of
 from churn_assets.store.lake import MonthRecord
@@ -135,8 +136,12 @@ def _champion(again: Rebuilding, model_id: str) -> None:
     again.decide(month - 1, None)
     recorded = _newest(again, "model", month, lambda r: r.facts.get("model_id") == model_id)
     spec, code = (_spec(recorded) or manifest.spec, recorded.code) if recorded else (manifest.spec, "")
+    if recorded:
+        # An order decides which candidates were searched for parameters.
+        ordered = {name: at for name, at in recorded.inputs.items() if name == f"{TRAINING_ORDERS} {month}"}
+        again.ensure(ordered, closure(again.origin.lake, ordered), spec)
     hand_over(again.here.searches, month, recorded.facts.get("tuned", {}) if recorded else {})
-    made = again.run("model", month, spec, code, model_id)
+    made = again.run("model", month, spec, code, model_id, _options(recorded) if recorded else None)
     _compare_artefacts(again, manifest, model_id, made)
     trained, shelf = made.facts.get("model_id"), again.here.models
     if trained and trained != model_id:
@@ -151,7 +156,8 @@ def _model(again: Rebuilding, manifest: Manifest, recorded: MonthRecord, before:
     again.ensure(entered, closure(again.origin.lake, entered), manifest.spec)
     again.decide(month - 1, before)
     hand_over(again.here.searches, month, recorded.facts.get("tuned", {}))
-    made = again.run("model", month, _spec(recorded) or manifest.spec, recorded.code, recorded.content)
+    spec = _spec(recorded) or manifest.spec
+    made = again.run("model", month, spec, recorded.code, recorded.content, _options(recorded))
     if model_id := recorded.facts.get("model_id"):
         _compare_artefacts(again, manifest, str(model_id), made)
     _compare_tables(again, recorded)
@@ -225,6 +231,11 @@ def _known(champion: str | None) -> str | None:
 
 def _spec(recorded: MonthRecord) -> str:
     return str(recorded.facts.get("spec", ""))
+
+
+def _options(recorded: MonthRecord) -> RunOptions:
+    """What the run that made the month was asked for; whatever stands there, it is made again."""
+    return RunOptions(force="model", **recorded.facts.get("options", {}))
 
 
 def _hash(artefact: bytes) -> str:

@@ -54,8 +54,9 @@ def _champion(pipeline: Pipeline) -> list[str]:
     champion = record.facts.get("champion") if record else None
     if not champion:
         return ["Champion      none yet: no model has passed its gates"]
-    judged = pipeline.lake.record("model", decided[-1])
-    if judged is None or not judged.files:
+    trained = (r for month in reversed(decided) if (r := pipeline.lake.record("model", month)) and r.files)
+    judged = next(trained, None)
+    if judged is None:
         return [f"Champion      {champion}"]
     scores = pipeline.lake.scan_record(judged).collect()
     lines = [f"Champion      {champion} ({judged.month}: {judged.facts['outcome']})"]

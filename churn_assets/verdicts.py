@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from churn_assets.errors import LakeError, LearningError, MissingMonth
-from churn_assets.learning.promotion import Verdict
+from churn_assets.learning.promotion import GATE, Verdict
 from churn_assets.learning.training import load
 from churn_assets.months import STAGES, Month
 from churn_assets.pipeline import OF_SCORES, VERDICTS, Pipeline
@@ -25,10 +25,8 @@ DECIDED = ("promotions", *OF_SCORES)
 
 def verdict_on(pipeline: Pipeline, month: Month) -> Verdict | None:
     """What a person has said last about ``month``, if it wasn't withdrawn."""
-    record = pipeline.lake.record(VERDICTS, month)
-    if record is None or not record.files:
-        return None
-    return Verdict(**pipeline.lake.scan_record(record).drop("month").collect().row(0, named=True))
+    said = said_of(pipeline, VERDICTS, month)
+    return Verdict(**said) if said else None
 
 
 def give(pipeline: Pipeline, month: Month, verdict: Verdict) -> None:
@@ -41,7 +39,7 @@ def give(pipeline: Pipeline, month: Month, verdict: Verdict) -> None:
     if verdict.model is not None:
         _require_usable(pipeline, verdict.model)
     rows = pl.DataFrame([asdict(verdict)], schema_overrides={"model": pl.String()})
-    _record(pipeline, month, rows, verdict.by, verdict.why)
+    put_down(pipeline, VERDICTS, month, rows, verdict.by, verdict.why)
 
 
 def withdraw(pipeline: Pipeline, month: Month, by: str, why: str) -> None:
@@ -53,13 +51,45 @@ def withdraw(pipeline: Pipeline, month: Month, by: str, why: str) -> None:
     _require_decided(pipeline, month, why)
     if verdict_on(pipeline, month) is None:
         raise LearningError(f"verdict on {month}: expected one to withdraw, found none.")
-    _record(pipeline, month, None, by, why)
+    put_down(pipeline, VERDICTS, month, None, by, why)
+
+
+def said_of(pipeline: Pipeline, table: str, month: Month) -> dict[str, Any] | None:
+    """What was said last of ``month``, as ``put_down`` has it; None where nothing was, or it was withdrawn."""
+    record = pipeline.lake.record(table, month)
+    if record is None or not record.files:
+        return None
+    return pipeline.lake.scan_record(record).drop("month").collect().row(0, named=True)
+
+
+def put_down(pipeline: Pipeline, table: str, month: Month, rows: pl.DataFrame | None, by: str, why: str) -> None:
+    """Keeps what is said of ``month`` in a table, one row; None takes back what was said before."""
+    # The moment is told to people and decides nothing, so it isn't among the rows.
+    facts = {"by": by, "why": why, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    reason = "" if rows is not None else f"Withdrawn by {by}: {why}"
+    pipeline.lake.write(table, month, rows, Commit(json_hash(facts)), reason=reason, facts=facts)
 
 
 def promote_command(pipeline: Pipeline, month: Month, model: str) -> str:
     """The command by which a person makes ``model`` the champion of ``month``."""
-    option = "" if pipeline.name == "churn" else f" --pipeline {pipeline.name}"
-    return f'churn promote {model} --month {month} --why "..."{option}'
+    return f'churn promote {model} --month {month} --why "..."{pipeline.option}'
+
+
+def reject_command(pipeline: Pipeline, month: Month) -> str:
+    """The command by which a person keeps the champion before ``month``."""
+    return f'churn reject --month {month} --why "..."{pipeline.option}'
+
+
+def awaiting(pipeline: Pipeline) -> tuple[Month, str] | None:
+    """The challenger that waits for a person, and its month; a newer challenger or a person's word ends the wait."""
+    for month in reversed(pipeline.lake.months("promotions")):
+        record = pipeline.lake.record("promotions", month)
+        if record and (model := record.facts.get("awaiting")):
+            return month, str(model)
+        decision = decision_of(pipeline, month)
+        if decision["challenger"] or decision["decided_by"] != GATE:
+            return None
+    return None
 
 
 def newest_decided(pipeline: Pipeline) -> Month:
@@ -145,10 +175,3 @@ def _require_usable(pipeline: Pipeline, model: str) -> None:
             f"model {model}: expected features that the pipeline has, found {', '.join(lacking)}, which it hasn't any "
             "more. Declare them again, or choose another model."
         )
-
-
-def _record(pipeline: Pipeline, month: Month, rows: pl.DataFrame | None, by: str, why: str) -> None:
-    # The moment is told to people and decides nothing, so it isn't among the rows.
-    facts = {"by": by, "why": why, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    reason = "" if rows is not None else f"Withdrawn by {by}: {why}"
-    pipeline.lake.write(VERDICTS, month, rows, Commit(json_hash(facts)), reason=reason, facts=facts)

@@ -75,6 +75,17 @@ def test_every_label_of_a_dataset_is_mature(calendar: Calendar, age: int) -> Non
 
 
 @everything
+@given(months, st.integers(1, 24), ages, st.integers(0, 40))
+def test_a_model_is_due_in_every_nth_month_from_the_start_on(start: Month, every: int, age: int, last: int) -> None:
+    calendar, month = Calendar(start, start + last, train_every=every), start + age
+    due = [m for m in month_range(start, start + age + every) if (m.ordinal - start.ordinal) % every == 0]
+    assert calendar.due_by(month) == max(m for m in due if m <= month)
+    following = min(m for m in due if m > month)
+    assert calendar.due_after(month) == (following if following <= start + last else None)
+    assert Calendar(start, train_every=every).due_after(month) == following
+
+
+@everything
 @given(calendars, ages)
 def test_the_purge_gap_holds_between_all_parts(calendar: Calendar, age: int) -> None:
     split = calendar.split_of(calendar.start + age)

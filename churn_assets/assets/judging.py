@@ -33,6 +33,10 @@ class Judged:
         return self.report.evaluations if self.report else {}
 
 
+UNJUDGED = Judged(Evidence(None), None)
+"""Where there was no challenger."""
+
+
 def judge(
     training: Training, rows: pl.DataFrame, spec: PipelineSpec, parts: pl.DataFrame, champion: Loader | None
 ) -> Judged:

@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 
 from churn_assets.assets.evaluation import CHAMPION
-from churn_assets.assets.judging import Judged, Loader, carry_out, judge, quality_checks
+from churn_assets.assets.judging import UNJUDGED, Judged, Loader, carry_out, judge, quality_checks
 from churn_assets.assets.stage import Also, Check, CheckPlan, Made, Stage, Work, source_hash
 from churn_assets.assets.tracking import TrainingLog
 from churn_assets.assets.tuning import artefacts_of, metadata_of, steps_of
@@ -18,15 +18,18 @@ from churn_assets.errors import EvidenceError, LakeError, TrackingError
 from churn_assets.learning.card import Subject, model_card
 from churn_assets.learning.dataset import Dataset
 from churn_assets.learning.distributed import fitting
-from churn_assets.learning.promotion import PromotionDecision, as_row, decide, overruled, postponed, undecided
+from churn_assets.learning.promotion import PromotionDecision, as_row, decide, overruled, postponed, stays, undecided
 from churn_assets.learning.reference import settled_reference
 from churn_assets.learning.training import TrainedModel, Training, dump, load, train
 from churn_assets.learning.tuning import Tuner, handed_over
+from churn_assets.orders import TrainingDecision, training_in
 from churn_assets.pipeline import Pipeline
+from churn_assets.slots import training_slot
 from churn_assets.staleness import PENDING
 from churn_assets.store.content import json_hash
 from churn_assets.store.datasets import DatasetVersion
-from churn_assets.verdicts import promote_command, verdict_on
+from churn_assets.store.lake import MonthRecord
+from churn_assets.verdicts import promote_command, reject_command, verdict_on
 
 STANDS = "champion_stands"
 NO_LIST = "No model may score customers, so the month has no predictions and no list."
@@ -50,18 +53,22 @@ class _Trained:
 
     @cached_property
     def judged(self) -> pl.DataFrame:
-        """The validation rows, which taught no model."""
-        return self.rows.filter(pl.col("part") == "validate")
+        return _judges(self.rows)
 
 
 def _make(work: Work) -> Made:
     pipeline = work.pipeline
     champion = pipeline.champion("model", work.month)
     dataset = pipeline.lake.records(pipeline.window("model", work.month, "versioned_dataset"))[0]
+    asked = training_in(pipeline, work.month)
+    if work.options.chosen:
+        asked = replace(asked, train=True, reason=f"Asked for by the run's options: {work.options.words}.")
+    if champion and not asked.train:
+        return _untrained(work, _decide_undue(work, champion, dataset, asked.reason), asked.reason)
     if dataset.status == "empty":
         return _nothing(work, champion, dataset.reason)
     try:
-        trained = _train(work, str(dataset.facts["id"]))
+        trained = _train(work, str(dataset.facts["id"]), asked)
     except EvidenceError as error:
         waits = dataset.facts["split"] != pipeline.spec.training.split
         return _nothing(work, champion, f"No challenger could be trained. {error}", waits)
@@ -73,9 +80,11 @@ def _make(work: Work) -> Made:
         rows=_scores(trained, judged),
         checks=_checks(work, trained, judged, decision),
         facts={"model_id": trained.model_id, "challenger": trained.training.challenger, "dataset": trained.dataset.id,
+               "trained_because": asked.reason,
                "tuned": {name: t.recorded() for name, t in trained.training.tuned.items()},
-               "outcome": decision.outcome, **({PENDING: decision.pending} if decision.pending else {})},
-        metadata={**_shown(trained, judged, decision), **shown, "model card": dg.MetadataValue.md(card)},
+               **_facts(decision)},
+        metadata={"trained because": asked.reason, **_shown(trained, judged, decision), **shown,
+                  "model card": dg.MetadataValue.md(card)},
         also={"promotions": _promotion(decision)},
     )  # fmt: skip
 
@@ -85,6 +94,25 @@ def _nothing(work: Work, champion: str | None, reason: str, waits: bool = True) 
     decision = undecided(champion, reason)
     if verdict := verdict_on(work.pipeline, work.month):
         decision = overruled(decision, verdict, None, reason)
+    return _untrained(work, decision, reason, waits)
+
+
+def _decide_undue(work: Work, champion: str, dataset: MonthRecord, reason: str) -> PromotionDecision:
+    """The decision where no model is due: the champion stays, unless a person's verdict can be carried out."""
+    pipeline, decision = work.pipeline, stays(champion, reason)
+    verdict = verdict_on(pipeline, work.month)
+    if verdict is None:
+        return decision
+    if dataset.status == "empty":
+        return overruled(decision, verdict, None, dataset.reason)
+    rows = _judges(_read(work, str(dataset.facts["id"]))[2])
+    model = _loader(pipeline, str(verdict.model))
+    return carry_out(verdict, decision, UNJUDGED, model, rows, pipeline.spec.gates.confidence)
+
+
+def _untrained(work: Work, decision: PromotionDecision, reason: str, waits: bool = True) -> Made:
+    """What is made of a month that has no model of its own; ``waits`` says that it may lack a champion, too."""
+    decision = _mirrored(work, decision)
     stands = waits or decision.champion is not None
     told = decision.reason if stands else f"{decision.reason} {NO_LIST} Deliver more data, or change `candidates`."
     return Made(
@@ -93,33 +121,72 @@ def _nothing(work: Work, champion: str | None, reason: str, waits: bool = True) 
         checks=tuple(
             Check(STANDS, stands, told) if c.name == STANDS else Check(c.name, True, reason) for c in STAGE.checks
         ),
-        facts={"outcome": decision.outcome},
-        metadata={"decision": decision.outcome, "champion": champion or "none yet"},
+        facts=_facts(decision),
+        metadata={
+            "decision": decision.outcome,
+            "decision reason": decision.reason,
+            "decided by": decision.decided_by,
+            "champion": decision.champion or "none yet",
+        },
         also={"promotions": _promotion(decision)},
     )
 
 
+def _mirrored(work: Work, decision: PromotionDecision) -> PromotionDecision:
+    """The decision, once MLflow's alias mirrors it where the month had another champion; postponed if it can't."""
+    lake = work.pipeline.lake
+    decided, made = lake.record("promotions", work.month), lake.record("model", work.month)
+    stood = decided.facts.get("champion") if decided else decision.previous
+    behind = decision.champion != stood or bool(made and made.facts.get(PENDING))
+    if decision.champion is None or not behind or not _is_newest(work):
+        return decision
+    try:
+        work.tracker.follow(decision.champion)
+    except TrackingError as error:
+        return postponed(decision, str(error))
+    return decision
+
+
+def _facts(decision: PromotionDecision) -> dict[str, Any]:
+    return {"outcome": decision.outcome, **({PENDING: decision.pending} if decision.pending else {})}
+
+
 def _promotion(decision: PromotionDecision) -> Also:
-    return Also(as_row(decision), facts={"champion": decision.champion})
+    return Also(as_row(decision), facts={"champion": decision.champion, "awaiting": decision.awaiting})
 
 
-def _train(work: Work, dataset_id: str) -> _Trained:
-    spec = work.pipeline.spec
-    dataset = Dataset(work.pipeline.lake, spec, work.month, reader="model")
+def _read(work: Work, dataset_id: str) -> tuple[Dataset, DatasetVersion, pl.DataFrame]:
+    """The dataset of that id, and its rows.
+
+    Raises:
+        LakeError: its tables have changed since.
+    """
+    dataset = Dataset(work.pipeline.lake, work.pipeline.spec, work.month, reader="model")
     version = dataset.version()
     if version.id != dataset_id:
         raise LakeError(
             f"model {work.month}: expected the dataset {dataset_id}, found its tables changed to {version.id} since. "
             f"Run versioned_dataset {work.month} again first."
         )
-    rows = dataset.rows().rename({work.pipeline.key: "customer_id"})
-    work.log.info(f"Training {', '.join(c.name for c in spec.candidates)} on {len(rows):,} rows.")
+    return dataset, version, dataset.rows().rename({work.pipeline.key: "customer_id"})
+
+
+def _judges(rows: pl.DataFrame) -> pl.DataFrame:
+    """The validation rows, which taught no model."""
+    return rows.filter(pl.col("part") == "validate")
+
+
+def _train(work: Work, dataset_id: str, asked: TrainingDecision) -> _Trained:
+    spec = work.pipeline.spec
+    dataset, version, rows = _read(work, dataset_id)
+    candidates = asked.candidates(spec.candidates)
+    work.log.info(f"{asked.reason} Training {', '.join(c.name for c in candidates)} on {len(rows):,} rows.")
     searches, folds = work.pipeline.searches, work.pipeline.calendar.folds(dataset.split)
     tuner, tuned = Tuner(searches, work.progress), handed_over(searches, work.month)
     with fitting(dataset) as fit_on:
-        training = train(rows, spec.feature_names, spec.candidates, spec.training.seed, fit_on, folds, tuner, tuned)
+        training = train(rows, spec.feature_names, candidates, spec.training.seed, fit_on, folds, tuner, tuned)
     # What decides on a model, as the gates, isn't part of what it is.
-    recipe = {"dataset": dataset_id, "candidates": [c.model_dump(mode="json") for c in spec.candidates],
+    recipe = {"dataset": dataset_id, "candidates": [c.model_dump(mode="json") for c in candidates],
               "tuned": {name: t.params for name, t in training.tuned.items()},
               "seed": spec.training.seed, "engine": spec.engine.model_dump(mode="json"),
               "code": [source_hash(module) for module in TRAINS]}  # fmt: skip
@@ -134,7 +201,11 @@ def _decide(work: Work, trained: _Trained, judged: Judged, champion: str | None)
     if evidence.problem and evidence.challenger:
         instead = promote_command(pipeline, work.month, trained.model_id)
         evidence = replace(evidence, problem=f"{evidence.problem} To replace it all the same: `{instead}`")
-    decision = decide(gates, trained.model_id, champion, evidence)
+    decision = decide(gates, trained.model_id, champion, evidence, gates.waits(work.month))
+    if decision.awaiting:
+        promote = promote_command(pipeline, work.month, decision.awaiting)
+        ways = f"Decide with `{promote}` or `{reject_command(pipeline, work.month)}`."
+        decision = replace(decision, reason=f"{decision.reason} {ways}")
     if verdict is None:
         return decision
     model = _loader(pipeline, str(verdict.model))
@@ -190,7 +261,6 @@ def _subject(work: Work, trained: _Trained, judged: Judged, decision: PromotionD
 
 
 def _training_log(work: Work, trained: _Trained, judged: Judged, decision: PromotionDecision, card: str) -> TrainingLog:
-    decided = work.pipeline.lake.months("promotions")
     return TrainingLog(
         month=work.month,
         model_id=trained.model_id,
@@ -204,8 +274,13 @@ def _training_log(work: Work, trained: _Trained, judged: Judged, decision: Promo
         example=trained.rows.filter(pl.col("part") == "fit").select(work.pipeline.spec.feature_names).head(5),
         card=card,
         decision=decision,
-        is_newest=not decided or work.month >= decided[-1],
+        is_newest=_is_newest(work),
     )
+
+
+def _is_newest(work: Work) -> bool:
+    decided = work.pipeline.lake.months("promotions")
+    return not decided or work.month >= decided[-1]
 
 
 def _params(work: Work, trained: _Trained) -> dict[str, Any]:
@@ -239,6 +314,8 @@ def _what_to_do(work: Work, judged: Judged, decision: PromotionDecision) -> str:
     """What a person can do where no model may score customers."""
     if decision.pending:
         return ""
+    if decision.awaiting:
+        return NO_LIST
     yourself = f", or decide it yourself: `{promote_command(work.pipeline, work.month, str(decision.challenger))}`"
     return (
         f"{NO_LIST} Change `gates` or `candidates` in the specification, deliver more data"
@@ -263,7 +340,7 @@ STAGE = Stage(
     name="model",
     description="The month's candidates, judged on rows none of them learned from, and the decision which model scores "
     "customers from now on. A challenger replaces the champion only if it passes its gates and a paired interval on "
-    "the same rows rules out that it is worse by more than the margin.",
+    "the same rows rules out that it is worse by more than the margin. Where no model is due, the champion stays.",
     kinds=frozenset({"deltalake", "xgboost", "scikitlearn", "mlflow"}),
     after=("versioned_dataset",),
     checks=(
@@ -278,8 +355,11 @@ STAGE = Stage(
     # The value decides only where the gates ask for profit: another budget shall not train everything anew.
     sections=("candidates", "training", "evaluation", "gates", "deciding_value", "features", "engine.kind",
               "engine.workers", "engine.driver_rows"),
-    modules=(*TRAINS, "verdicts.py", "assets/evaluation.py", "retention/profit.py", "retention/scoring.py"),
+    modules=(*TRAINS, "orders.py", "verdicts.py", "assets/evaluation.py", "retention/profit.py",
+             "retention/scoring.py"),
     make=_make,
     intact=lambda pipeline, record: record.status == "empty" or pipeline.models.has(str(record.facts["model_id"])),
     tracked=True,
+    claims=lambda work: training_slot(work.instance),
+    takes_options=True,
 )  # fmt: skip

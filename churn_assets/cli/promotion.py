@@ -1,4 +1,4 @@
-"""churn promote, reject, rollback and withdraw: a person decides which model scores customers."""
+"""churn promote, reject, rollback, withdraw and retrain: a person decides which model scores customers."""
 
 from __future__ import annotations
 
@@ -60,6 +60,27 @@ def withdraw(month: MonthOption, why: WhyOption, by: ByOption = "", pipeline: Pi
     _carry_out(found, Month.parse(month))
 
 
+def retrain(
+    month: MonthOption,
+    why: WhyOption,
+    tuning: Annotated[
+        bool, typer.Option("--tuning", help="With the searches that candidates make on order alone.")
+    ] = False,
+    take_back: Annotated[bool, typer.Option("--withdraw", help="Take the order back instead.")] = False,
+    by: ByOption = "",
+    pipeline: PipelineOption = "churn",
+) -> None:
+    """Order a training in a month, whether or not a model is due, and run the month."""
+    from churn_assets.orders import Order, give, withdraw
+
+    found, wanted, who = open_pipeline(pipeline), Month.parse(month), by or getpass.getuser()
+    if take_back:
+        withdraw(found, wanted, who, why)
+    else:
+        give(found, wanted, Order(who, why, tuning))
+    _carry_out(found, wanted)
+
+
 def _decide(pipeline: Pipeline, month: Month, verdict: Verdict) -> None:
     from churn_assets.verdicts import give
 
@@ -68,7 +89,10 @@ def _decide(pipeline: Pipeline, month: Month, verdict: Verdict) -> None:
 
 
 def _carry_out(pipeline: Pipeline, month: Month) -> None:
-    """Decides the month again, then the later ones that had another champion, until one comes out as it was."""
+    """Decides the month again, then the later ones that had another champion, until one comes out as it was.
+
+    A month that was never made is made from its source on.
+    """
     from churn_assets.verdicts import BEHIND, concerned
 
     decided: list[Month] = []
@@ -76,7 +100,8 @@ def _carry_out(pipeline: Pipeline, month: Month) -> None:
     try:
         while following is not None:
             decided.append(following)
-            run_in_terminal(pipeline.name, [following], BEHIND)
+            begun = pipeline.lake.record("versioned_dataset", following)
+            run_in_terminal(pipeline.name, [following], BEHIND if begun else ())
             following = concerned(pipeline, following)
     finally:
         _tell(pipeline, decided)
@@ -88,7 +113,7 @@ def _tell(pipeline: Pipeline, months: list[Month]) -> None:
     table = Table(title=f"{pipeline.name}: decisions", title_justify="left")
     for name in ("month", "outcome", "champion", "decided by", "why"):
         table.add_column(name, no_wrap=name == "month")
-    for month in months:
+    for month in (m for m in months if pipeline.lake.record("promotions", m)):
         decision = decision_of(pipeline, month)
         texts = (decision["outcome"], decision["champion"] or "none", decision["decided_by"], decision["reason"])
         table.add_row(str(month), *texts)

@@ -113,6 +113,8 @@ def _print_model(found: ModelWhy) -> None:
     _title(f"{found.pipeline} {found.month}: {found.champion or 'there is no champion'}")
     decision = found.decision
     _say(f"{decision.outcome} by {_who(decision)} in {decision.month}. {decision.reason}")
+    if found.trained_because:
+        _say(f"Its challenger was trained: {found.trained_because}")
     if found.waiting:
         _say(f"The month's next run will carry out: {found.waiting}.")
     if found.limits:

@@ -185,9 +185,8 @@ def _importance(model: TrainedModel) -> str:
 
 
 def _decision(of: Subject) -> str:
-    limits = pl.DataFrame(
-        {"gate": list(of.gates.model_dump()), "limit": [str(value) for value in of.gates.model_dump().values()]}
-    )
+    gates = of.gates.model_dump(exclude_none=True)
+    limits = pl.DataFrame({"gate": list(gates), "limit": [str(value) for value in gates.values()]})
     return f"**{of.decision.outcome}** ({of.decision.decided_by}): {of.decision.reason}\n\n" + table(limits, ("gate",))
 
 

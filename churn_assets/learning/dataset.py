@@ -41,7 +41,8 @@ class Dataset:
         counted = [part for snapshot in split.months for part in self._counted(snapshot)]
         recipe: dict[str, Any] = {
             "label": self.spec.label.model_dump(mode="json"),
-            "training": self.spec.training.model_dump(mode="json"),
+            # When a model is due says nothing of its rows.
+            "training": self.spec.training.model_dump(mode="json", exclude={"every"}),
             "features": self.spec.feature_names,
         }
         if self.spec.events:

@@ -14,8 +14,10 @@ from churn_assets.learning.evaluation import Evaluation, Interval
 from churn_assets.spec.learning import GatesSpec
 
 Outcome = Literal["promoted", "kept", "rejected", "undecided"]
-Rule = Literal["evidence", "floors", "margin", "verdict", "tracking", "none"]
+Rule = Literal["evidence", "floors", "margin", "approval", "verdict", "tracking", "calendar", "none"]
 GATE = "gate"
+_NO_LIMITS = {"metric", "approval", "approval_from"}
+"""What is said of the gates and is no limit of a figure."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,15 @@ class PromotionDecision:
     """What became of a challenger, and why.
 
     ``promoted``: another champion than before. ``kept``: the champion stays. ``rejected``: there is no champion, and
-    the challenger may not become the first. ``undecided``: there was no challenger; a champion stays.
+    the challenger may not become the first. ``undecided``: no challenger could be trained; a champion stays.
 
     Attributes:
         challenger: id of the model that was judged.
         champion: id of the champion after this decision.
         previous: id of the champion before it.
-        rule: what decided: missing ``evidence``, the ``floors``, the ``margin``, a person's ``verdict``, or that the
-            ``tracking`` server couldn't be reached.
+        rule: what decided: missing ``evidence``, the ``floors``, the ``margin``, that a person's ``approval`` is
+            awaited, a person's ``verdict``, that the ``tracking`` server couldn't be reached, or the ``calendar``, by
+            which no model was due.
         metric: what the difference is measured in.
         difference: challenger minus champion on the same rows.
         evidence: every figure and every limit (``gate_*``) that the decision stands on.
@@ -99,24 +102,35 @@ class PromotionDecision:
     gate: str = ""
     pending: str = ""
 
+    @property
+    def awaiting(self) -> str | None:
+        """The challenger that passes every gate and waits for a person, if this one does."""
+        return self.challenger if self.rule == "approval" else None
 
-def decide(gates: GatesSpec, challenger: str, champion: str | None, evidence: Evidence) -> PromotionDecision:
+
+def decide(
+    gates: GatesSpec, challenger: str, champion: str | None, evidence: Evidence, waits: bool = False
+) -> PromotionDecision:
     """The gate's decision on a challenger; never raises.
 
     The floors (AUC, lift, calibration error, size of evidence) hold for every challenger; the first champion needs
     nothing else. A champion gives way only if the whole interval of the difference lies above ``-gates.margin``; where
     profit decides, the margin is a share of the champion's profit. A figure that is no finite number, a missing
-    difference, or a problem never promotes.
+    difference, or a problem never promotes. What would be promoted may have to wait for a person, the first champion
+    included.
 
     Args:
         gates: the limits.
         challenger: its id.
         champion: id of the champion that it would replace, if there is one.
         evidence: what both showed on the validation rows.
+        waits: whether a person has to promote what passes every gate.
     """
     if champion is None:
         evidence = replace(evidence, champion=None, difference=None)
     rule, obstacle = _obstacle(gates, challenger, champion, evidence)
+    if waits and not obstacle:
+        rule, obstacle = "approval", f"it passes every gate and waits for a person ({_passed(gates, evidence)})"
     outcome: Outcome = "promoted" if not obstacle else "kept" if champion is not None else "rejected"
     reason = _sentence(outcome, challenger, champion, obstacle or _passed(gates, evidence))
     return PromotionDecision(
@@ -131,6 +145,11 @@ def decide(gates: GatesSpec, challenger: str, champion: str | None, evidence: Ev
         evidence={**evidence.figures(), **_limits(gates, evidence)},
         gate=f"{outcome}: {reason}",
     )
+
+
+def stays(champion: str, reason: str) -> PromotionDecision:
+    """The decision of a month in which no model is due: the champion stays."""
+    return PromotionDecision("kept", reason, None, champion, champion, "calendar", gate=f"kept: {reason}")
 
 
 def undecided(champion: str | None, reason: str) -> PromotionDecision:
@@ -320,5 +339,5 @@ def _ends(gates: GatesSpec, difference: Interval) -> str:
 
 
 def _limits(gates: GatesSpec, found: Evidence) -> dict[str, float]:
-    limits = {f"gate_{name}": float(value) for name, value in gates.model_dump(exclude={"metric"}).items()}
+    limits = {f"gate_{name}": float(value) for name, value in gates.model_dump(exclude=_NO_LIMITS).items()}
     return {**limits, "gate_margin": _margin(gates, found)} if found.difference else limits

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from churn_assets.errors import ChurnAssetsError, MissingMonth
 from churn_assets.months import Month
-from churn_assets.pipeline import VERDICTS, Pipeline
+from churn_assets.orders import order_on
+from churn_assets.pipeline import TRAINING_ORDERS, VERDICTS, Pipeline
 from churn_assets.verdicts import decision_of, verdict_on
 
 _FLOORS: tuple[tuple[str, str, str, Literal["at least", "at most"]], ...] = (
@@ -57,7 +58,8 @@ class Decision:
     """A month's decision, as it was recorded.
 
     Attributes:
-        rule: what decided: missing ``evidence``, ``floors``, ``margin``, a person's ``verdict``, or ``tracking``.
+        rule: what decided: missing ``evidence``, ``floors``, ``margin``, a person's awaited ``approval`` or given
+            ``verdict``, ``tracking``, or the ``calendar``.
         decided_by: ``gate``, or the person who overruled it.
         gate: what the gate alone had decided.
         previous: champion before it.
@@ -81,10 +83,11 @@ class ModelWhy:
 
     Attributes:
         decision: the month's own.
-        waiting: what a person has said since, and the month's next run will carry out; empty if nothing.
+        trained_because: why a model was trained in the month; empty if none was.
+        waiting: what was said or ordered since, and the month's next run will carry out; empty if nothing.
         limits: the gate's figures and limits for the month's challenger; none where nothing was judged.
         candidates: a row for every model that was judged, with its figures on the same rows.
-        dataset: version, split and rows that the challenger learned from and was judged on.
+        dataset: version, split and rows that the challenger learned from and was judged on; none where none was due.
         history: the decisions from that by which the champion was made to the month's, ascending.
         importance: share of each feature in the champion, the largest first.
         folder: where the champion lies.
@@ -95,6 +98,7 @@ class ModelWhy:
     month: str
     champion: str | None
     decision: Decision
+    trained_because: str
     waiting: str
     limits: tuple[Limit, ...]
     candidates: tuple[Mapping[str, Any], ...]
@@ -120,9 +124,10 @@ def why_model(pipeline: Pipeline, month: Month) -> ModelWhy:
     shares = sorted(facts.get("importance", {}).items(), key=lambda share: (-share[1], share[0]))
     return ModelWhy(
         pipeline=pipeline.name, month=str(month), champion=champion, decision=decision,
-        waiting=_waiting(pipeline, month),
+        trained_because=_trained_because(pipeline, month), waiting=_waiting(pipeline, month),
         limits=tuple(_limits(row)), candidates=_candidates(pipeline, month),
-        dataset=_dataset(pipeline, month), history=tuple(_history(pipeline, month, champion)),
+        dataset={} if decision.rule == "calendar" else _dataset(pipeline, month),
+        history=tuple(_history(pipeline, month, champion)),
         importance=dict(shares), folder=folder, card=card,
     )  # fmt: skip
 
@@ -138,12 +143,22 @@ def _decision(month: Month, row: Mapping[str, Any]) -> Decision:
     return Decision(str(month), **{name: row[name] for name in names})
 
 
+def _trained_because(pipeline: Pipeline, month: Month) -> str:
+    record = pipeline.lake.record("model", month)
+    return str(record.facts.get("trained_because", "")) if record else ""
+
+
 def _waiting(pipeline: Pipeline, month: Month) -> str:
-    """The newest verdict on ``month`` in words, if the month's decision hasn't read it yet."""
-    verdict, said = verdict_on(pipeline, month), pipeline.lake.record(VERDICTS, month)
+    """The newest verdict on ``month`` and the order for it in words, as far as its decision hasn't read them yet."""
     decided = pipeline.lake.record("model", month)
-    read = decided.inputs.get(f"{VERDICTS} {month}") if decided else None
-    return verdict.words if verdict and said and said.content != read else ""
+    read = decided.inputs if decided else {}
+    told = {VERDICTS: verdict_on(pipeline, month), TRAINING_ORDERS: order_on(pipeline, month)}
+    now = {table: pipeline.lake.record(table, month) for table in told}
+    return "; ".join(
+        said.words
+        for table, said in told.items()
+        if said and (record := now[table]) and record.content != read.get(f"{table} {month}")
+    )
 
 
 def _limits(row: Mapping[str, Any]) -> Iterator[Limit]:

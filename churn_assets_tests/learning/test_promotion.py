@@ -15,6 +15,7 @@ from churn_assets.learning.promotion import (
     decide,
     overruled,
     postponed,
+    stays,
     undecided,
 )
 from churn_assets.spec.learning import GatesSpec
@@ -49,6 +50,31 @@ def test_a_challenger_that_is_not_worse_replaces_the_champion() -> None:
     assert (decision.outcome, decision.champion, decision.previous) == ("promoted", "new", "old")
     assert (decision.rule, decision.decided_by) == ("margin", "gate")
     assert "new replaces old" in decision.reason and "+0.0100 (-0.0050 to +0.0250), above -0.02" in decision.reason
+
+
+@pytest.mark.parametrize(("champion", "outcome"), [("old", "kept"), (None, "rejected")])
+def test_what_passes_every_gate_may_have_to_wait_for_a_person(champion: str | None, outcome: str) -> None:
+    evidence = Evidence(GOOD, GOOD if champion else None, difference=BETTER if champion else None)
+    decision = decide(GATES, "new", champion, evidence, waits=True)
+    assert (decision.outcome, decision.champion, decision.rule) == (outcome, champion, "approval")
+    assert decision.awaiting == "new" and "passes every gate and waits for a person" in decision.reason
+    assert "0.8000" in decision.reason, "the person sees by what"
+    promoted = overruled(decision, ANNA, GOOD)
+    assert (promoted.champion, promoted.awaiting) == ("new", None)
+    assert overruled(decision, replace(ANNA, action="reject", model=None), None).awaiting is None
+    assert postponed(decision, "MLflow is away.").awaiting is None
+
+
+def test_what_fails_a_gate_waits_for_nobody() -> None:
+    decision = decide(GATES, "new", "old", Evidence(replace(GOOD, rows=9), GOOD, difference=BETTER), waits=True)
+    assert (decision.outcome, decision.rule, decision.awaiting) == ("kept", "floors", None)
+    assert gate().awaiting is None
+
+
+def test_where_no_model_is_due_the_champion_stays() -> None:
+    decision = stays("old", "Not due.")
+    assert (decision.outcome, decision.challenger, decision.champion, decision.previous) == ("kept", None, "old", "old")
+    assert (decision.rule, decision.reason, decision.gate) == ("calendar", "Not due.", "kept: Not due.")
 
 
 FAILING = [

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from churn_assets.spec.learning import CandidateSpec
+from churn_assets.months import Month
+from churn_assets.spec.learning import CandidateSpec, GatesSpec
 
 LIGHT = {"kind": "estimator", "path": "lightgbm.LGBMClassifier"}
 
@@ -52,3 +53,11 @@ def test_whole_ends_make_a_range_of_whole_numbers() -> None:
 def test_no_candidate_is_called_like_the_model_it_is_compared_with() -> None:
     with pytest.raises(ValidationError, match="'champion' stands for the model that scores customers"):
         CandidateSpec(name="champion", kind="logistic")
+
+
+def test_a_person_decides_from_the_month_on_that_is_named() -> None:
+    december, january = Month(2024, 12), Month(2025, 1)
+    assert not GatesSpec().waits(january)
+    assert GatesSpec(approval="person").waits(december)
+    later = GatesSpec.model_validate({"approval": "person", "approval_from": "2025-01"})
+    assert (later.waits(december), later.waits(january)) == (False, True)

@@ -135,6 +135,10 @@ CONFLICTS: list[tuple[dict[str, Any], str, str]] = [
     ({"features": [{**LAG, "name": "customer_id"}]}, "features.0.lag.name", "'customer_id' is a column already"),
     ({"features": [{**LAG, "name": "label"}]}, "features.0.lag.name", "'label' is a column already"),
     ({"candidates": [{"name": "a", "kind": "logistic"}] * 2}, "candidates", "'a' is declared twice"),
+    ({"automation": {"retrain_tuning": True}}, "automation.retrain_tuning", "no candidate declares a search"),
+    ({"automation": {"retrain_cron": "0 8 4 *"}}, "automation.retrain_cron", "day of month, month and weekday, such"),
+    ({"gates": {"approval_from": "2025-01"}}, "gates", "approval_from is for approval: person, found auto"),
+    ({"training": {"every": 0}}, "training.every", "greater than or equal to 1"),
     ({"value": {"monthly_value": "chrge"}}, "value.monthly_value", "Did you mean 'charge'?"),
     ({"value": {"monthly_value": "plan"}}, "value.monthly_value", "expected a number, found 'plan' of type category"),
     ({"source": {"type": "file", "path": "a.csv"}}, "source.path", "names the same for several of"),
@@ -276,6 +280,7 @@ def test_the_calendar_follows_label_and_training() -> None:
     spec = declared(label={"kind": "same_row", "horizon": 3}, training={"months": 4, "split": "holdout"})
     assert (spec.calendar.horizon, spec.calendar.training_months, spec.calendar.split) == (0, 4, "holdout")
     assert declared(label={"kind": "flag", "horizon": 3}).calendar.horizon == 3
+    assert declared(training={"every": 3}).calendar.train_every == 3
     ended = declared(months={"start": "2024-01", "end": "2024-06"}).calendar
     assert (ended.start, ended.end) == (Month(2024, 1), Month(2024, 6))
 
