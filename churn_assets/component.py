@@ -9,16 +9,16 @@ import dagster as dg
 from pydantic import BaseModel
 
 from churn_assets.assets import ALL
-from churn_assets.assets.automation import (
-    corrections_sensor,
-    incoming_sensor,
-    monthly_job,
-    monthly_schedule,
-    partitions,
-)
-from churn_assets.assets.freshness import freshness_check, freshness_schedule
+from churn_assets.assets.alerts import alerts_sensor, failure_sensor
+from churn_assets.assets.freshness import freshness_check, freshness_sensor
+from churn_assets.assets.jobs import monthly_job, partitions
+from churn_assets.assets.options import OFFERED, OPTIONS
+from churn_assets.assets.retraining import retrain_schedule
+from churn_assets.assets.schedules import monthly_schedule, up_to_date_schedule
+from churn_assets.assets.sensors import corrections_sensor, incoming_sensor, labels_matured_sensor, source_sensor
 from churn_assets.assets.stage import Stage, build_asset, tracker_key
 from churn_assets.assets.tracking import tracking_resource
+from churn_assets.assets.up_to_date import up_to_date_check
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
 from churn_assets.spec import PipelineSpec
@@ -72,14 +72,27 @@ def build_definitions(pipeline: Pipeline, stages: Mapping[str, Stage] = ALL) -> 
     months = partitions(pipeline)
     codes = {name: stage.code(pipeline) for name, stage in stages.items()}
     job = monthly_job(pipeline)
-    sensors = [corrections_sensor(pipeline, job, codes)]
-    if pipeline.spec.source.type == "incoming":
-        sensors.append(incoming_sensor(pipeline, job))
+    news = incoming_sensor if pipeline.spec.source.type == "incoming" else source_sensor
+    sensors = [
+        news(pipeline, job, codes),
+        corrections_sensor(pipeline, job, codes),
+        labels_matured_sensor(pipeline, job, codes),
+        freshness_sensor(pipeline),
+        failure_sensor(pipeline),
+        alerts_sensor(pipeline),
+    ]
     return dg.Definitions(
         assets=[build_asset(stage, pipeline, months) for stage in stages.values()],
-        asset_checks=[freshness_check(pipeline)],
+        asset_checks=[freshness_check(pipeline), up_to_date_check(pipeline, codes)],
         jobs=[job],
-        schedules=[monthly_schedule(pipeline, job), freshness_schedule(pipeline)],
+        schedules=[
+            monthly_schedule(pipeline, job, codes),
+            up_to_date_schedule(pipeline, job, codes),
+            retrain_schedule(pipeline, job, codes),
+        ],
         sensors=sensors,
-        resources={tracker_key(pipeline.name): tracking_resource(pipeline.name, pipeline.settings)},
+        resources={
+            tracker_key(pipeline.name): tracking_resource(pipeline.name, pipeline.settings),
+            OPTIONS: OFFERED,
+        },
     )

@@ -18,6 +18,7 @@ from churn_assets.store.models import ModelShelf
 from churn_assets.store.offline import OfflineStore
 from churn_assets.store.online import OnlineStore, open_online_store
 from churn_assets.store.specifications import SpecificationShelf
+from churn_assets.turns import Turns
 
 AMENDMENTS = "amendments"
 """The table of what people have mended: months that nobody mended are not in it, and needn't be."""
@@ -25,6 +26,8 @@ TREATMENT_LOG = "treatment_log"
 """The table of what was done with listed customers: months of which nobody has told are not in it."""
 VERDICTS = "verdicts"
 """The table of what people have said about a month's champion: months without a verdict needn't be in it."""
+TRAINING_ORDERS = "training_orders"
+"""The table of trainings that were ordered: months in which nobody ordered one needn't be in it."""
 OF_SCORES = ("predictions", "list_outcomes")
 """Tables that a month may rightly lack: one in which no model was good enough to score customers."""
 
@@ -41,6 +44,11 @@ class Pipeline:
         return self.spec.name
 
     @property
+    def option(self) -> str:
+        """What a command needs to be about this pipeline."""
+        return "" if self.name == "churn" else f" --pipeline {self.name}"
+
+    @property
     def key(self) -> str:
         """The customer's column."""
         return self.spec.schema_.key
@@ -51,8 +59,11 @@ class Pipeline:
 
     @cached_property
     def lake(self) -> Lake:
-        option = "" if self.name == "churn" else f" --pipeline {self.name}"
-        return Lake(self.settings.lake(self.name), f"churn backfill{option} --from {{first}} --to {{last}}")
+        return Lake(self.settings.lake(self.name), f"churn backfill{self.option}")
+
+    @cached_property
+    def turns(self) -> Turns:
+        return Turns(self.settings.lake(self.name) / "_turns")
 
     @cached_property
     def source(self) -> Source:
@@ -86,6 +97,11 @@ class Pipeline:
         return OfflineStore(self.lake, self.calendar, self.key, types)
 
     @property
+    def data(self) -> Path:
+        """The installation's data folder."""
+        return self.settings.data
+
+    @property
     def exports(self) -> Path:
         return self.settings.exports(self.name)
 
@@ -102,8 +118,9 @@ class Pipeline:
         }
         if reader == "validated_data" and (mended := self.lake.record(AMENDMENTS, month)):
             found[f"{AMENDMENTS} {month}"] = mended.content
-        if reader == "model" and (said := self.lake.record(VERDICTS, month)) and said.files:
-            found[f"{VERDICTS} {month}"] = said.content
+        for table in (VERDICTS, TRAINING_ORDERS) if reader == "model" else ():
+            if (said := self.lake.record(table, month)) and said.files:
+                found[f"{table} {month}"] = said.content
         if reader == "retention_list" and (log := self.treatments(month)):
             found[f"{TREATMENT_LOG} {log.month}"] = log.content
         return found

@@ -78,8 +78,8 @@ def _accounting(found: Division) -> Check:
 
 def _error_rate(work: Work, found: Division) -> Check:
     verdict = found.validation.verdict
-    option = "" if work.pipeline.name == "churn" else f" --pipeline {work.pipeline.name}"
-    way = "" if verdict.passed else f" See them with `churn quarantine show --month {work.month}{option}`."
+    command = f"churn quarantine show --month {work.month}{work.pipeline.option}"
+    way = "" if verdict.passed else f" See them with `{command}`."
     figures = {"rows": verdict.rows, "quarantined": verdict.quarantined, **_by_rule(found)}
     return Check("error_rate", verdict.passed, verdict.reason + way, figures=figures)
 

@@ -117,7 +117,15 @@ STAGE = Stage(
         CheckPlan("label_rate", "The share of churners is plausible.", blocking=True),
         CheckPlan("no_leak", "No label was unknown at the time it is used for.", blocking=True),
     ),
-    sections=("label", "events", "training", "features"),
+    sections=(
+        "label",
+        "events",
+        "training.months",
+        "training.split",
+        "training.holdout_share",
+        "training.seed",
+        "features",
+    ),
     modules=(
         "learning/dataset.py",
         "learning/splits.py",

@@ -65,8 +65,8 @@ def show(
     if len(told) > top:
         console.print(f"and {len(told) - top:,} lines more.")
     console.print(
-        f"Mend them: `churn quarantine export --month {month}{_option(found)}`, change the file, then "
-        f"`churn quarantine readmit FILE --month {month}{_option(found)}`.",
+        f"Mend them: `churn quarantine export --month {month}{found.option}`, change the file, then "
+        f"`churn quarantine readmit FILE --month {month}{found.option}`.",
         highlight=False,
     )
 
@@ -86,7 +86,7 @@ def export(
     console.print(f"{rows:,} rows: {place}", highlight=False)
     console.print(
         "Mend values in place; write discard into churn_action of a row that is no customer's (a total, say); leave "
-        f"the others as they are. Then: `churn quarantine readmit {place} --month {month}{_option(found)}`.",
+        f"the others as they are. Then: `churn quarantine readmit {place} --month {month}{found.option}`.",
         highlight=False,
     )
 
@@ -145,13 +145,13 @@ def incoming(pipeline: PipelineOption = "churn") -> None:
         table.add_row(file.name, str(file.month or ""), file.status, file.note)
     console.print(table)
     for ready in sorted({file.month for file in waiting if file.status == "ready" and file.month}):
-        console.print(f"Take it in: `churn run --month {ready}{_option(found)}`.", highlight=False)
+        console.print(f"Take it in: `churn run --month {ready}{found.option}`.", highlight=False)
 
 
 def _heal(pipeline: Pipeline, month: Month) -> None:
     """Runs the later months that were made from what has changed."""
     from churn_assets.assets import ALL
-    from churn_assets.assets.automation import stale_months
+    from churn_assets.assets.reasons import stale_months
 
     codes = {name: stage.code(pipeline) for name, stage in ALL.items()}
     stale = {m: found for m, found in stale_months(pipeline, codes).items() if m > month}
@@ -163,8 +163,4 @@ def _heal(pipeline: Pipeline, month: Month) -> None:
 
 
 def _see(pipeline: Pipeline, month: Month | str) -> None:
-    console.print(f"Look closer: `churn quarantine show --month {month}{_option(pipeline)}`.", highlight=False)
-
-
-def _option(pipeline: Pipeline) -> str:
-    return "" if pipeline.name == "churn" else f" --pipeline {pipeline.name}"
+    console.print(f"Look closer: `churn quarantine show --month {month}{pipeline.option}`.", highlight=False)

@@ -70,7 +70,7 @@ def template(
     console.print(f"{rows:,} customers: {place}", highlight=False)
     console.print(
         "Write yes or no into treated, for the held out too; date (2025-06-30), cost, outcome (accepted, declined, "
-        f"unreachable) and note as you like. Then: `churn treatments import {place} --month {month}{_option(found)}`.",
+        f"unreachable) and note as you like. Then: `churn treatments import {place} --month {month}{found.option}`.",
         highlight=False,
     )
 
@@ -106,7 +106,7 @@ def import_(
     mature = listed + found.calendar.horizon
     if found.lake.record("retention_list", mature):
         console.print(
-            f"{mature} has been made without it: `churn run --month {mature}{_option(found)}`; `churn status` then "
+            f"{mature} has been made without it: `churn run --month {mature}{found.option}`; `churn status` then "
             "shows which later lists it changes.",
             highlight=False,
         )
@@ -134,7 +134,3 @@ def _show(found: Pipeline, month: Month) -> None:
         console.print(f"{row['outcome']}: {row['customers']:,}", highlight=False)
     if log["cost"].count():
         console.print(f"Cost told: {log['cost'].sum():,.2f} {found.spec.value.currency}", highlight=False)
-
-
-def _option(pipeline: Pipeline) -> str:
-    return "" if pipeline.name == "churn" else f" --pipeline {pipeline.name}"
