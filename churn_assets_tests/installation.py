@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ import polars as pl
 import yaml
 
 from churn_assets.assets import ALL
+from churn_assets.assets.options import RunOptions
 from churn_assets.definitions import defs, pipelines
-from churn_assets.instance import MonthRun, open_instance, run_months
+from churn_assets.instance import open_instance
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
+from churn_assets.runs import MonthRun, run_months
 from churn_assets.settings import Settings
 from churn_assets.spec import PLACE
+from churn_assets_tests.forks import fork
 
 ROOT = Path(__file__).parents[1]
 FIRST = Month.parse("2024-01")
@@ -42,6 +47,7 @@ def small_spec(**changes: Any) -> dict[str, Any]:
     spec["source"] = {"type": "simulated", "customers": 1500, "seed": 3}
     spec["gates"] = {"floor": 0.55, "margin": 0.1, "max_calibration_error": 0.1, "min_rows": 200, "min_positives": 5}
     spec["label"] |= {"min_rate": 0.0}
+    spec["automation"] = {**spec.get("automation", {}), "retries": {"attempts": 1}}
     for section, value in changes.items():
         merge = isinstance(value, dict) and isinstance(spec.get(section), dict) and section != "source"
         spec[section] = {**spec[section], **value} if merge else value
@@ -71,8 +77,9 @@ class Installation:
         (home / "data").mkdir(parents=True)
         (home / "dagster_home").mkdir()
         config = yaml.safe_load((ROOT / "dagster.yaml").read_text())
-        for storage in ("storage", "compute_logs", "local_artifact_storage"):
-            del config[storage]
+        for elsewhere in ("compute_logs", "local_artifact_storage"):
+            del config[elsewhere]
+        config["storage"]["custom"]["config"]["base_dir"] = {"env": "DAGSTER_HOME"}
         (home / "dagster_home" / "dagster.yaml").write_text(yaml.safe_dump(config))
         for name, spec in specs.items():
             made.declare(name, spec)
@@ -106,13 +113,19 @@ class Installation:
             return pipelines(Settings.from_environment())[name]
 
     def run(
-        self, months: Sequence[str], name: str = "churn", stages: Sequence[str] = (), force: bool = False
+        self, months: Sequence[str], name: str = "churn", stages: Sequence[str] = (), **options: Any
     ) -> list[MonthRun]:
-        """Runs months in this process, on the real instance."""
+        """Runs months in this process, on the real instance, with ``RunOptions`` by name."""
         with self.active(), open_instance() as instance:
             return run_months(
-                instance, defs(), self.pipeline(name), [Month.parse(m) for m in months], stages=stages, force=force
-            )
+                instance, defs(), self.pipeline(name), [Month.parse(m) for m in months],
+                stages=stages, options=RunOptions(**options),
+            )  # fmt: skip
+
+    def run_all(self, months: Sequence[str], name: str = "churn") -> None:
+        """Runs months, all of which succeed."""
+        results = self.run(months, name)
+        assert all(r.success for r in results), [r.problems for r in results]
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
@@ -121,17 +134,30 @@ class Installation:
 
     def churn(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """The command line in a process of its own."""
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=timeout)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder, "out"), Path(folder, "err")
+            process = self.fork(*arguments, out=out, err=err)
+            process.join(timeout)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+                raise subprocess.TimeoutExpired(arguments, timeout, out.read_text(), err.read_text())
+            return subprocess.CompletedProcess(arguments, process.exitcode, out.read_text(), err.read_text())
+
+    def fork(self, *arguments: str, out: Path | None = None, err: Path | None = None) -> BaseProcess:
+        """The same, begun and left running; what it says goes to files."""
+        return fork(arguments, self._terminal, self.home, out, err)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command line, begun and left running."""
-        environment = {**os.environ, **self.environment, "COLUMNS": "200", "NO_COLOR": "1"}
+        """The command line as a shell starts it, begun and left running."""
         return subprocess.Popen(
             [sys.executable, "-m", "churn_assets.cli", *arguments],
-            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home,
+            env=self._terminal, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home,
         )  # fmt: skip
+
+    @property
+    def _terminal(self) -> dict[str, str]:
+        return {**os.environ, **self.environment, "COLUMNS": "200", "NO_COLOR": "1"}
 
     def received(self, month: str, name: str = "churn") -> pl.DataFrame:
         """The rows that the source sent for ``month``."""

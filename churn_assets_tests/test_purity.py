@@ -12,7 +12,7 @@ import churn_assets
 
 ROOT = Path(churn_assets.__file__).parent
 PURE = ("spec", "months", "sources", "quality", "features", "store", "learning", "retention", "monitoring",
-        "proposal", "engines", "markdown")  # fmt: skip
+        "proposal", "engines", "markdown", "alerts")  # fmt: skip
 IMPURE = {"dagster", "dagster_mlflow", "mlflow", "fastapi"}
 OPTIONAL = {"pyspark", "py4j"}
 INSIDE = {f"churn_assets.{name}" for name in ("errors", "processes", *PURE)}

@@ -26,7 +26,10 @@ from churn_assets_tests.api import Answer, running_api
 from churn_assets_tests.declared import declared
 
 JAN = Month(2024, 1)
-BESIDE = {"validated_data": ["quarantined_data"], "model": ["promotions"], "retention_list": ["list_outcomes"]}
+BESIDE = {
+    "validated_data": ["quarantined_data"], "model": ["promotions"], "predictions": ["shadow_predictions"],
+    "retention_list": ["list_outcomes"],
+}  # fmt: skip
 PAUSE = {"retries": {"attempts": 1}, "breaker": {"failures": 2, "pause_minutes": 30}}
 
 

@@ -28,9 +28,9 @@ def test_status_says_what_is_stale_and_why(own: Installation) -> None:
     changed["value"]["budget"] = 400
     own.declare("churn", changed)
     told = own.churn("status")
-    assert "stale retention_list 2024-03: Its code or part of the specification changed" in told.stdout
-    assert "stale features" not in told.stdout
-    assert "stale predictions" not in told.stdout
+    assert "stale 2024-03: retention_list: Its code or part of the specification changed" in told.stdout
+    assert "features: Its code" not in told.stdout
+    assert "predictions: Its code" not in told.stdout
     assert own.churn("run", "--month", "2024-05").returncode == 0
     listed = pl.read_csv(own.home / "data/exports/churn/2024-05/retention_list.csv")
     assert len(listed.filter(action="contact")) == 50
@@ -72,7 +72,7 @@ def test_one_stage_can_be_run_alone_and_by_force(own: Installation) -> None:
         assert instance.get_runs_count() == before + 1
         (run,) = instance.get_runs(limit=1)
         assert {k.path[-1] for k in run.asset_selection or ()} == {"features", "feature_store"}
-        assert run.tags["churn/force"] == "true"
+        assert run.run_config["resources"]["run_options"]["config"] == {"force": "raw_data"}
 
 
 def test_a_range_goes_on_after_a_month_that_fails_and_ends_with_exit_code_1(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def test_a_month_delivered_empty_is_known_to_be_empty_and_labels_stay_unknown(ow
 
 
 def test_too_many_bad_rows_block_the_month_and_what_stood_before_stays(own_files: Installation) -> None:
-    before = own_files.contents("2024-03")
+    before, exported = own_files.contents("2024-03"), own_files.exported("2024-03")
+    served = own_files.pipeline().online.served()
     rows = own_files.received("2024-03")
     spoilt = rows.with_columns(
         contract=pl.when(pl.int_range(pl.len()) % 10 == 0).then(pl.lit("forever")).otherwise("contract")
@@ -67,6 +68,8 @@ def test_too_many_bad_rows_block_the_month_and_what_stood_before_stays(own_files
     assert {t: c for t, c in own_files.contents("2024-03").items() if t != "raw_data"} == {
         t: c for t, c in before.items() if t != "raw_data"
     }
+    assert own_files.exported("2024-03") == exported
+    assert own_files.pipeline().online.served() == served
     with own_files.instance() as instance:
         key = dg.AssetCheckKey(dg.AssetKey(["churn", "validated_data"]), "error_rate")
         (newest,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
@@ -108,7 +111,7 @@ def test_a_correction_makes_exactly_the_months_stale_that_read_it_and_the_sensor
     own_files: Installation,
 ) -> None:
     from churn_assets.assets import ALL
-    from churn_assets.assets.automation import corrections_sensor, monthly_job, stale_months
+    from churn_assets.assets.reasons import stale_months
 
     assert own_files.run(["2024-04"])[0].success
     corrected = own_files.received("2024-02").with_columns(data_gb=pl.lit(1.0))
@@ -120,12 +123,11 @@ def test_a_correction_makes_exactly_the_months_stale_that_read_it_and_the_sensor
     assert [str(m) for m in stale] == ["2024-03", "2024-04"]
     assert "validated_data 2024-02" in stale[Month.parse("2024-03")][0].reason
     with own_files.instance() as instance, own_files.active():
-        sensor = corrections_sensor(pipeline, monthly_job(pipeline), codes)
+        sensor = defs().resolve_sensor_def("churn_corrections")
         context = dg.build_sensor_context(instance=instance, definitions=defs())
         asked = sensor.evaluate_tick(context).run_requests
         assert [r.partition_key for r in asked] == ["2024-03", "2024-04"]
-        assert "features 2024-03" in asked[0].tags["churn/reason"]
-        keys = [r.run_key for r in sensor.evaluate_tick(context).run_requests]
-        assert keys == [r.run_key for r in asked]
+        assert "2024-02 became version" in asked[0].tags["churn/reason"]
+        assert sensor.evaluate_tick(context).run_requests == []
     assert all(r.success for r in own_files.run(["2024-03", "2024-04"]))
     assert not stale_months(own_files.pipeline(), codes)

@@ -173,7 +173,7 @@ def test_no_later_month_changes_the_catalogue(own: Installation) -> None:
             lake.write(table, month, poisoned, Commit("poison"))
         lake.write("quarantined_data", month, None, Commit("poison"), reason="Poison.")
         lake.write("promotions", month, None, Commit("poison"), reason="Poison.", facts={"champion": "poison"})
-    (result,) = own.run(["2024-03"], stages=["feature_store"], force=True)
+    (result,) = own.run(["2024-03"], stages=["feature_store"], force="feature_store")
     assert result.success, result.problems
     assert own.contents("2024-03")["feature_store"] == before
     assert {n: c["reason"] for n, c in kept(own, "2024-03").items() if n in CHECKS} == checks

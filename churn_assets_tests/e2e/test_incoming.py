@@ -10,7 +10,6 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from churn_assets.assets.automation import incoming_sensor, monthly_job
 from churn_assets.definitions import defs
 from churn_assets.months import Month
 from churn_assets_tests.installation import Installation, small_spec
@@ -35,10 +34,9 @@ def drop(installation: Installation, name: str, text: str, seconds_ago: float = 
 
 
 def asked(installation: Installation) -> tuple[list[dg.RunRequest], str]:
-    pipeline = installation.pipeline()
     with installation.instance() as instance, installation.active():
         context = dg.build_sensor_context(instance=instance, definitions=defs())
-        tick = incoming_sensor(pipeline, monthly_job(pipeline)).evaluate_tick(context)
+        tick = defs().resolve_sensor_def("churn_incoming").evaluate_tick(context)
     return list(tick.run_requests or []), tick.skip_message or ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
 
@@ -117,7 +116,7 @@ def test_an_unchanged_month_is_skipped_with_the_reason(own: Installation) -> Non
 def test_a_forced_month_and_a_month_computed_alone_after_later_ones_are_byte_equal(own: Installation) -> None:
     contents, exported = own.contents("2024-03"), own.exported("2024-03")
     versions = {t: own.pipeline().lake.record(t, Month.parse("2024-03")) for t in STAGES}
-    (result,) = own.run(["2024-03"], force=True)
+    (result,) = own.run(["2024-03"], force="raw_data")
     assert result.success, result.problems
     assert own.contents("2024-03") == contents
     assert own.exported("2024-03") == exported
@@ -138,7 +137,7 @@ def test_a_month_without_its_window_fails_closed_with_the_command_that_mends_it(
     assert not result.success
     assert result.problems == (
         "features 2024-09 needs validated_data 2024-06, 2024-07, 2024-08, which isn't there: "
-        "run `churn backfill --from 2024-06 --to 2024-09`.",
+        "run `churn backfill --missing`.",
     )
     assert own.pipeline().lake.record("features", Month.parse("2024-09")) is None
 
@@ -149,11 +148,13 @@ def test_a_run_killed_during_each_stage_and_run_again_gives_the_same_tables(own:
     assert undisturbed.churn("run", "--month", "2024-06").returncode == 0
     killed = []
     for stage in STAGES:
-        process = own.start("run", "--month", "2024-06")
-        if _wait_for_step(own, stage, process):
-            killed.append(stage)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        with own.instance() as instance:
+            before = instance.get_runs(limit=1)[0].run_id
+            process = own.fork("run", "--month", "2024-06")
+            if _begins(instance, stage, before):
+                killed.append(stage)
+            process.kill()
+        process.join(30)
     assert killed == list(STAGES)
     final = own.churn("run", "--month", "2024-06")
     assert final.returncode == 0, final.stdout
@@ -163,18 +164,16 @@ def test_a_run_killed_during_each_stage_and_run_again_gives_the_same_tables(own:
         assert not instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
 
 
-def _wait_for_step(installation: Installation, stage: str, process: object) -> bool:
-    """Waits until the newest run has begun ``stage``."""
-    with installation.instance() as instance:
-        newest_before = instance.get_runs(limit=1)[0].run_id
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            run = instance.get_runs(limit=1)[0]
-            if run.run_id != newest_before:
-                begun = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
-                if any(e.dagster_event and e.dagster_event.step_key == f"churn__{stage}" for e in begun):
-                    return True
-            time.sleep(0.005)
+def _begins(instance: dg.DagsterInstance, stage: str, before: str) -> bool:
+    """Waits until the run after ``before`` has begun ``stage``."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        run = instance.get_runs(limit=1)[0]
+        if run.run_id != before:
+            begun = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+            if any(e.dagster_event and e.dagster_event.step_key == f"churn__{stage}" for e in begun):
+                return True
+        time.sleep(0.005)
     return False
 
 

@@ -21,12 +21,12 @@ import pytest
 from typer.testing import CliRunner
 
 from churn_assets.assets import ALL
-from churn_assets.assets.automation import stale_months
+from churn_assets.assets.reasons import stale_months
 from churn_assets.assets.tracking import unreachable
 from churn_assets.cli.app import app
 from churn_assets.cli.terminal import console
-from churn_assets.instance import MonthRun
 from churn_assets.months import Month
+from churn_assets.runs import MonthRun
 from churn_assets.verdicts import decision_of
 from churn_assets_tests.conftest import MONTHS
 from churn_assets_tests.installation import Installation, small_spec
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.e2e
 LAST = Month.parse(MONTHS[-1])
 
 
-def run(installation: Installation, month: str, force: bool = False) -> MonthRun:
-    (result,) = installation.run([month], force=force)
+def run(installation: Installation, month: str, **options: Any) -> MonthRun:
+    (result,) = installation.run([month], **options)
     return result
 
 
@@ -164,7 +164,7 @@ def test_what_cant_be_carried_out_is_not_recorded(
 def test_a_champion_that_is_gone_stays_and_the_reason_names_the_way_out(own: Installation) -> None:
     champion = decided(own, "2024-04")["champion"]
     (own.pipeline().models.root / champion / "model.pkl").unlink()
-    (told,) = own.run(["2024-05"], stages=["model"], force=True)
+    (told,) = own.run(["2024-05"], stages=["model"], force="model")
     decision = decided(own, "2024-05")
     assert told.success and (decision["outcome"], decision["champion"], decision["rule"]) == (
         "kept",
@@ -194,7 +194,7 @@ def test_what_mlflow_cant_be_told_is_decided_again_once_it_can(own: Installation
     store = own.home / "data/mlflow/mlflow.db"
     kept = store.read_bytes()
     store.write_bytes(b"no database" * 1000)
-    assert run(own, "2024-05", force=True).success, "the month goes on with the champion before"
+    assert run(own, "2024-05", force="model").success, "the month goes on with the champion before"
     waiting, pipeline = decided(own, "2024-05"), own.pipeline()
     assert (waiting["outcome"], waiting["champion"], waiting["rule"]) == ("kept", before["previous"], "tracking")
     assert "can't be reached: file is not a database" in waiting["reason"]
@@ -203,7 +203,7 @@ def test_what_mlflow_cant_be_told_is_decided_again_once_it_can(own: Installation
     (pending,) = stale_months(pipeline, codes)[LAST]
     assert pending.stage == "model" and "can't be reached" in pending.reason
     code, said = churn(own, "status")
-    assert code == 0 and "stale model 2024-05: MLflow at sqlite:" in said
+    assert code == 0 and "stale 2024-05: model: MLflow at sqlite:" in said
     assert requested(own) == [], "the sensor waits until MLflow answers"
     store.write_bytes(kept)
     assert requested(own) == ["2024-05"]
@@ -255,30 +255,27 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_a_server_that_was_stopped_postpones_the_decision_and_one_that_answers_settles_it(
+def test_a_server_that_is_away_postpones_the_decision_and_one_that_answers_settles_it(
     own: Installation, tmp_path: Path
 ) -> None:
     import mlflow
 
     before, port = decided(own, "2024-05"), free_port()
     away = replace(own, tracking=f"http://127.0.0.1:{port}")
-    with server(tmp_path / "mlflow", port) as address:
-        assert unreachable(away.pipeline().settings) is None
-        assert run(away, "2024-05", force=True).success
-        client = mlflow.MlflowClient(address)
-        (version,) = client.search_model_versions("name = 'churn'")
-        assert (version.tags["decision"], version.tags["decided_by"]) == ("promoted", "gate")
-        assert client.get_model_version_by_alias("churn", "champion").version == version.version
-    assert decided(own, "2024-05")["champion"] == before["champion"]
     begin = time.monotonic()
-    assert run(away, "2024-05", force=True).success
+    assert run(away, "2024-05", force="model").success
     assert time.monotonic() - begin < 30, "a server that is gone is given up soon"
     waiting = decided(own, "2024-05")
     assert (waiting["outcome"], waiting["champion"]) == ("kept", before["previous"])
     assert f"MLflow at http://127.0.0.1:{port} can't be reached: " in waiting["reason"]
     assert "Connection refused" in waiting["reason"]
-    with server(tmp_path / "mlflow", port):
+    with server(tmp_path / "mlflow", port) as address:
+        assert unreachable(away.pipeline().settings) is None
         assert run(away, "2024-05").success
+        client = mlflow.MlflowClient(address)
+        (version,) = client.search_model_versions("name = 'churn'")
+        assert (version.tags["decision"], version.tags["decided_by"]) == ("promoted", "gate")
+        assert client.get_model_version_by_alias("churn", "champion").version == version.version
     settled = decided(own, "2024-05")
     assert (settled["outcome"], settled["champion"]) == ("promoted", before["champion"])
 

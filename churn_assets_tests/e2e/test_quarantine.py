@@ -15,18 +15,24 @@ pytestmark = pytest.mark.e2e
 APRIL = Month.parse("2024-04")
 
 
-@pytest.fixture
-def spoilt(own_files: Installation) -> Installation:
+@pytest.fixture(scope="module")
+def with_april(filed: Installation, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """April with three negative charges and a line of totals."""
-    whole = pl.read_csv(own_files.home / "data/incoming/2024-04.csv", infer_schema=False)
+    made = filed.copy(tmp_path_factory.mktemp("april") / "home")
+    whole = pl.read_csv(made.home / "data/incoming/2024-04.csv", infer_schema=False)
     text = whole.with_row_index("i").with_columns(
         monthly_charge=pl.when(pl.col("i") < 3).then(pl.lit("-1")).otherwise("monthly_charge")
     )
     csv = text.drop("i").write_csv() + "Total,,,1500\n"
-    own_files.deliver("2024-04", csv)
-    (result,) = own_files.run(["2024-04"])
-    assert result.success, result.problems
-    return own_files
+    made.deliver("2024-04", csv)
+    made.run_all(["2024-04"])
+    return made
+
+
+@pytest.fixture
+def spoilt(with_april: Installation, tmp_path: Path) -> Installation:
+    """A copy of it, to be changed at will."""
+    return with_april.copy(tmp_path / "home")
 
 
 def quarantined(installation: Installation) -> pl.DataFrame:
@@ -49,17 +55,17 @@ def exported(installation: Installation) -> tuple[Path, pl.DataFrame]:
     return sheet, pl.read_csv(sheet, infer_schema=False)
 
 
-def test_a_row_says_who_where_and_why(spoilt: Installation) -> None:
-    found = quarantined(spoilt)
+def test_a_row_says_who_where_and_why(with_april: Installation) -> None:
+    found = quarantined(with_april)
     assert found["rule"].to_list() == ["min", "min", "min", "structure"]
     assert found["_file"].unique().to_list() == ["2024-04.csv"]
     assert found["_line"].to_list()[:3] == [2, 3, 4]
     assert found["value"].to_list()[:3] == ["-1"] * 3
     assert found["value"][3] == "Total,,,1500"
-    listed = spoilt.churn("quarantine", "list").stdout
+    listed = with_april.churn("quarantine", "list").stdout
     assert "2024-04" in listed
     assert "at least 0" in listed
-    shown = spoilt.churn("quarantine", "show", "--month", "2024-04").stdout
+    shown = with_april.churn("quarantine", "show", "--month", "2024-04").stdout
     assert "2024-04.csv:2" in shown
     assert "Total,,,1500" in shown
 
@@ -151,8 +157,8 @@ def test_what_was_mended_stays_with_its_row_when_the_month_is_delivered_again(sp
         (("show", "--month", "04/2024"), "expected a month as YYYY-MM"),
     ],
 )
-def test_a_mistake_is_one_sentence(spoilt: Installation, arguments: tuple[str, ...], told: str) -> None:
-    found = spoilt.churn("quarantine", *arguments)
+def test_a_mistake_is_one_sentence(with_april: Installation, arguments: tuple[str, ...], told: str) -> None:
+    found = with_april.churn("quarantine", *arguments)
     assert found.returncode == 1
     assert told in found.stdout
     assert "Traceback" not in found.stdout + found.stderr

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from churn_assets.assets.automation import stale_months
+from churn_assets.assets.reasons import stale_months
 from churn_assets.months import Month
 from churn_assets.pipeline import TREATMENT_LOG
 from churn_assets.store.lake import MonthRecord

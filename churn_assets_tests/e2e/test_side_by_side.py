@@ -26,10 +26,13 @@ def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, 
         assert keys == {f"{p}/{s}" for p in ("churn", "broadband") for s in ASSETS}
         groups = {spec.group_name for spec in loaded.resolve_all_asset_specs()}
         assert groups == {"churn", "broadband"}
-        assert {s.name for s in loaded.schedules or ()} == {
-            f"{p}_{what}" for p in ("churn", "broadband") for what in ("monthly", "freshness")
+        named = {
+            "schedules": ("monthly", "up_to_date", "retrain"),
+            "sensors": ("source", "corrections", "labels_matured", "freshness", "failures", "alerts"),
         }
-        assert {s.name for s in loaded.sensors or ()} == {"churn_corrections", "broadband_corrections"}
+        for kind, names in named.items():
+            found = {one.name for one in getattr(loaded, kind)}
+            assert found == {f"{p}_{name}" for p in ("churn", "broadband") for name in names}
         job = loaded.resolve_job_def("broadband_month")
         assert {k.to_user_string() for k in job.asset_layer.executable_asset_keys} == {f"broadband/{s}" for s in ASSETS}
     results = both.run(MONTHS[:3], name="broadband")

@@ -78,7 +78,7 @@ def test_a_search_without_its_journal_or_in_a_replay_makes_the_same_model(
     assert _decision(searched)["params"].items() <= load(artefact).params.items()
     for journal in pipeline.searches.iterdir():
         journal.unlink()
-    (forced,) = searched.run([str(month)], stages=["model"], force=True)
+    (forced,) = searched.run([str(month)], stages=["model"], force="model")
     assert forced.success, forced.problems
     assert pipeline.models.artefact(model_id) == artefact
     again = replay(pipeline, pipeline.datasets.get(str(record.facts["dataset"])), tmp_path / "replayed")
