@@ -68,7 +68,7 @@ def _open(given: SourceSpec, spec: PipelineSpec, data: Path, name: str) -> Sourc
         case "simulated":
             from churn_assets.sources.simulated import SimulatedSource
 
-            return SimulatedSource(spec.months.start, given.customers, given.seed, given.shock)
+            return SimulatedSource(spec.months.start, given.customers, given.seed, tuple(given.scenario))
         case "file":
             from churn_assets.sources.file import FileSource
 

@@ -4,6 +4,8 @@ A month's base is the month before it, minus those who left, plus those who join
 month come from streams seeded by (seed, month, purpose). So a month is settled by the configuration alone: neither the
 order in which months are asked for nor the cache of recent months can change it, and no later month ever does.
 
+Scenarios are what happens to the base: incidents that begin in a month, and a seasonal swing.
+
 ``docs/simulator.md`` names the source of every constant here.
 """
 
@@ -16,7 +18,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from churn_assets.errors import SourceError, SpecError
 from churn_assets.months import Month
 from churn_assets.sources import Delivery
+from churn_assets.spec.scenario import BrokenColumn, CompetitorShock, NewChannel, PriceRise, Scenario, Seasonal
 
 VERSION: Final = "1"
 """Changes whenever the same configuration would give other rows."""
@@ -36,11 +39,12 @@ EPOCH_ORDINAL: Final = Month(1970, 1).ordinal
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Happening = TypeVar("Happening", bound=Scenario)
 
 # ---- who the customers are; labels stand in the order of their codes ----
 CONTRACTS: Final = ("month-to-month", "one-year", "two-year")
 INTERNETS: Final = ("dsl", "fiber", "none")
-PAYMENTS: Final = ("electronic check", "mailed check", "bank transfer", "credit card")
+PAYMENTS: Final = ("electronic check", "mailed check", "bank transfer", "credit card", "mobile wallet")
 AGE_BANDS: Final = ("18-29", "30-44", "45-64", "65+")
 REGIONS: Final = ("central", "east", "north", "south", "west")
 MONTHLY, ONE_YEAR, TWO_YEAR = range(3)
@@ -76,7 +80,7 @@ IN_TERM_LOG_ODDS: Final = np.array([0.0, -0.62, -2.00])  # by contract, before i
 RENEWAL_RATES: Final = np.array([0.055, 0.023, 0.019, 0.013])  # first, second, third, later
 RENEWAL_LOG_ODDS: Final = np.log(RENEWAL_RATES / (1 - RENEWAL_RATES)) - REFERENCE_LOG_ODDS
 INTERNET_LOG_ODDS: Final = np.log([1.0, 2.562, 0.431])
-PAYMENT_LOG_ODDS: Final = np.log([1.35, 0.912, 1.0, 1.0])
+PAYMENT_LOG_ODDS: Final = np.log([1.35, 0.912, 1.0, 1.0, 1.0])
 PAPERLESS_LOG_ODDS: Final = math.log(1.419)
 SECURITY_LOG_ODDS: Final = math.log(0.728)
 SUPPORT_LOG_ODDS: Final = math.log(0.759)
@@ -123,7 +127,13 @@ DATA_LEVELS: Final = np.array([95.0, 210.0, np.nan])  # by internet
 """Median GB a month."""
 DISCOUNT_LOST: Final = 0.05
 """Rise when a contract ends and isn't renewed, on top of the yearly one."""
-FAILURE_RATES: Final = np.array([0.035, 0.040, 0.012, 0.015])  # by payment
+FAILURE_RATES: Final = np.array([0.035, 0.040, 0.012, 0.015, 0.015])  # by payment
+
+# ---- whom a new channel brings ----
+CHANNEL_MIX: Final = np.array([[0.15, 0.0, 0.0], [0.80, 0.05, 0.0], [0.0, 0.0, 0.0]])
+CHANNEL_AGE_SHARES: Final = (0.65, 0.25, 0.08, 0.02)
+CHANNEL_LOG_ODDS: Final = 0.5
+"""Mean frailty of its customers: they compare offers, and go on comparing."""
 
 
 class Purpose(IntEnum):
@@ -139,6 +149,7 @@ class Purpose(IntEnum):
     SERVICE = 7
     PAYMENT = 8
     PRODUCT = 9
+    CHANNEL = 10
 
 
 def _stream(seed: int, month: Month, purpose: Purpose) -> np.random.Generator:
@@ -210,13 +221,13 @@ def _drawn(rng: np.random.Generator, shares: NDArray[np.float64], group: Ints) -
     return np.asarray((chance[:, None] >= bounds[group]).sum(axis=1), dtype=np.int64)
 
 
-def _newcomers(rng: np.random.Generator, count: int, mix: NDArray[np.float64]) -> _Base:
+def _newcomers(rng: np.random.Generator, count: int, mix: Floats, ages: tuple[float, ...] = AGE_SHARES) -> _Base:
     """``count`` customers before their first month, with contract and internet drawn from ``mix``."""
     pair = _drawn(rng, (mix / mix.sum()).reshape(1, -1), np.zeros(count, dtype=np.int64))
     internet, contract = pair // 3, pair % 3
     online = internet != NO_INTERNET
     region = _drawn(rng, np.array([REGION_SHARES]), np.zeros(count, dtype=np.int64))
-    age = _drawn(rng, np.array([AGE_SHARES]), np.zeros(count, dtype=np.int64))
+    age = _drawn(rng, np.array([ages]), np.zeros(count, dtype=np.int64))
     security = online & (rng.random(count) < ADD_ON_SHARES[contract])
     support = online & (rng.random(count) < ADD_ON_SHARES[contract])
     extras = np.where(online, rng.binomial(3, 0.15 + ADD_ON_SHARES[contract] / 2), 0)
@@ -283,11 +294,22 @@ def _founders(seed: int, month: Month, count: int) -> _Base:
     )
 
 
-def _market_log_odds(seed: int, month: Month, shock: Month | None, contract: Ints) -> Floats:
-    """What the month itself does to everyone: season, chance and a competitor's offer."""
-    chance = float(_stream(seed, month, Purpose.MARKET).standard_normal())
-    everyone = np.full(len(contract), SEASON[month.number - 1] + MONTH_NOISE_SD * chance)
-    return everyone + SHOCK_LOG_ODDS[contract] if month == shock else everyone
+def _market_log_odds(base: _Base, source: SimulatedSource, month: Month) -> Floats:
+    """What the month itself does: season, chance and competitors' offers."""
+    chance = float(_stream(source.seed, month, Purpose.MARKET).standard_normal())
+    swing = math.log(_swing(source, month))
+    log_odds = np.full(len(base), SEASON[month.number - 1] + MONTH_NOISE_SD * chance + swing)
+    for shock in source.happening(CompetitorShock):
+        if shock.lasts(month):
+            struck = shock.region is None or base.region == REGIONS.index(shock.region)
+            log_odds += shock.strength * SHOCK_LOG_ODDS[base.contract] * struck
+    return log_odds
+
+
+def _swing(source: SimulatedSource, month: Month) -> float:
+    """What seasonal scenarios multiply usage, and the odds of leaving, by in ``month``."""
+    swings = source.happening(Seasonal)
+    return math.prod(1.0 + s.amplitude * math.cos(math.tau * (month.number - s.peak) / 12) for s in swings)
 
 
 def _commitment_log_odds(base: _Base) -> Floats:
@@ -329,7 +351,7 @@ def _experience_log_odds(base: _Base) -> Floats:
     return log_odds
 
 
-def _hazard(base: _Base, seed: int, month: Month, shock: Month | None) -> Floats:
+def _hazard(base: _Base, source: SimulatedSource, month: Month) -> Floats:
     """P(leaves during ``month``) for each customer of the base at the end of the month before."""
     log_odds = (
         INTERCEPT
@@ -337,7 +359,7 @@ def _hazard(base: _Base, seed: int, month: Month, shock: Month | None) -> Floats
         + _profile_log_odds(base)
         + _experience_log_odds(base)
         + base.frailty
-        + _market_log_odds(seed, month, shock, base.contract)
+        + _market_log_odds(base, source, month)
     )
     return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
 
@@ -362,23 +384,28 @@ def _with_contracts(base: _Base, rng: np.random.Generator) -> _Base:
     )
 
 
-def _with_products(base: _Base, rng: np.random.Generator) -> _Base:
+def _with_products(base: _Base, rng: np.random.Generator, list_prices: Floats) -> _Base:
     """Some move from DSL to fibre, at the difference in list price, and use more."""
     moves = (base.internet == DSL) & (base.tenure > 1) & (rng.random(len(base)) < UPGRADE_RATE)
     return base.changed(
         internet=np.where(moves, FIBER, base.internet),
-        price=np.round(base.price + np.where(moves, LIST_PRICES[FIBER] - LIST_PRICES[DSL], 0.0), 2),
+        price=np.round(base.price + np.where(moves, list_prices[FIBER] - list_prices[DSL], 0.0), 2),
         data_level=base.data_level * np.where(moves, DATA_LEVELS[FIBER] / DATA_LEVELS[DSL], 1.0),
     )
 
 
-def _with_prices(base: _Base, term_over: Bools, charged: Floats, rng: np.random.Generator, month: Month) -> _Base:
-    """Out of contract, each region's product is repriced once a year; a contract's price moves when its term ends."""
+def _with_prices(
+    base: _Base, term_over: Bools, charged: Floats, rng: np.random.Generator, month: Month, general: float
+) -> _Base:
+    """Out of contract, each region's product is repriced once a year; a contract's price moves when its term ends.
+
+    A ``general`` rise, a fraction, comes on top for everyone.
+    """
     due = (base.region * 3 + base.internet) * 5 % 12 == month.number - 1
     repriced = due & (base.contract == MONTHLY)
     size = np.clip(rng.normal(REPRICING[base.internet], 0.03), 0.0, 0.20)
     size += DISCOUNT_LOST * (term_over & (base.contract == MONTHLY))
-    rise = np.where((repriced | term_over) & (base.tenure > 1), size, 0.0)
+    rise = np.where(base.tenure > 1, np.where(repriced | term_over, size, 0.0) + general, 0.0)
     price = np.round(base.price * (1.0 + rise), 2)
     return base.changed(
         price=price,
@@ -387,7 +414,7 @@ def _with_prices(base: _Base, term_over: Bools, charged: Floats, rng: np.random.
     )
 
 
-def _with_usage(base: _Base, rng: np.random.Generator, month: Month) -> _Base:
+def _with_usage(base: _Base, rng: np.random.Generator, month: Month, swing: float) -> _Base:
     """Usage wanders about each customer's level; now and then someone fades away for months."""
     n = len(base)
     chance = rng.random(n)
@@ -399,13 +426,14 @@ def _with_usage(base: _Base, rng: np.random.Generator, month: Month) -> _Base:
     minutes = base.call_level * season * np.exp(0.9 * engagement + rng.normal(0.0, 0.09, n))
     absent = np.minimum(rng.exponential(4.0, n) * np.exp(-0.8 * engagement), 90.0)
     data, minutes = np.round(data, 2), np.round(minutes, 1)
+    # A swing that everyone takes part in isn't a reason to leave, so the usage that decides on leaving goes without it.
     now = np.where(base.internet == NO_INTERNET, minutes, data)
     usage = np.concatenate([now[None], base.usage[:-1]])
     return base.changed(
         fading=fading,
         engagement=engagement,
-        data_gb=data,
-        minutes=minutes,
+        data_gb=np.round(data * swing, 2),
+        minutes=np.round(minutes * swing, 1),
         days_since_login=absent.astype(np.int64),
         usage=np.where(base.tenure == 1, now, usage),
     )
@@ -455,15 +483,17 @@ def _lived(before: _Base, source: SimulatedSource, month: Month, newcomers: _Bas
     """The base of ``month``, from the base of the month before it and those who join."""
     leaving = _stream(source.seed, month, Purpose.LEAVING)
     stayed = before.rows(~before.churned)
-    left = leaving.random(len(stayed)) < _hazard(stayed, source.seed, month, source.shock)
+    left = leaving.random(len(stayed)) < _hazard(stayed, source, month)
     base = stayed.changed(churned=left).joined_by(newcomers)
     base = base.changed(tenure=base.tenure + 1)
     ended, charged = base.months_left == 0, base.price
     base = _with_contracts(base, _stream(source.seed, month, Purpose.CONTRACT))
-    base = _with_products(base, _stream(source.seed, month, Purpose.PRODUCT))
-    base = _with_prices(base, ended, charged, _stream(source.seed, month, Purpose.PRICE), month)
+    level, before_level = _price_level(source, month), _price_level(source, month - 1)
+    base = _with_products(base, _stream(source.seed, month, Purpose.PRODUCT), LIST_PRICES * before_level)
+    pricing = _stream(source.seed, month, Purpose.PRICE)
+    base = _with_prices(base, ended, charged, pricing, month, general=level / before_level - 1.0)
     base = _with_service(base, _stream(source.seed, month, Purpose.SERVICE))
-    base = _with_usage(base, _stream(source.seed, month, Purpose.USAGE), month)
+    base = _with_usage(base, _stream(source.seed, month, Purpose.USAGE), month, _swing(source, month))
     base = _with_payments(base, _stream(source.seed, month, Purpose.PAYMENT))
     return _cut_short(base, leaving)
 
@@ -480,15 +510,37 @@ def _first(source: SimulatedSource) -> _Life:
     return _Life(source.start, len(base), base.changed(number=1 + np.arange(len(base))))
 
 
-def _next(life: _Life, source: SimulatedSource) -> _Life:
-    """The month after ``life``."""
-    month = life.month + 1
+def _price_level(source: SimulatedSource, month: Month) -> float:
+    """What general rises have made of a price of 1 by ``month``."""
+    return math.prod(1.0 + rise.percent / 100 for rise in source.happening(PriceRise) if rise.month <= month)
+
+
+def _joining(source: SimulatedSource, month: Month) -> _Base:
+    """Those who join in ``month``, through every channel, at the prices of the day."""
     rng = _stream(source.seed, month, Purpose.JOINING)
     growth = (1.0 + GROWTH) ** (month - source.start)
     count = int(rng.poisson(source.customers * JOIN_RATE * JOIN_SEASON[month.number - 1] * growth))
-    numbers = life.issued + 1 + np.arange(count)
-    newcomers = _newcomers(rng, count, ENTRY_MIX).changed(number=numbers)
-    return _Life(month, life.issued + count, _lived(life.base, source, month, newcomers))
+    newcomers = _newcomers(rng, count, ENTRY_MIX)
+    rng = _stream(source.seed, month, Purpose.CHANNEL)
+    for channel in source.happening(NewChannel):
+        if channel.month <= month:
+            newcomers = newcomers.joined_by(_through(channel, rng, int(rng.poisson(source.customers * channel.share))))
+    return newcomers.changed(price=np.round(newcomers.price * _price_level(source, month), 2))
+
+
+def _through(channel: NewChannel, rng: np.random.Generator, count: int) -> _Base:
+    """``count`` customers whom ``channel`` brings."""
+    brought = _newcomers(rng, count, CHANNEL_MIX, CHANNEL_AGE_SHARES)
+    payment = np.full(count, PAYMENTS.index(channel.payment_method))
+    return brought.changed(payment=payment, frailty=brought.frailty + CHANNEL_LOG_ODDS)
+
+
+def _next(life: _Life, source: SimulatedSource) -> _Life:
+    """The month after ``life``."""
+    month = life.month + 1
+    newcomers = _joining(source, month)
+    newcomers = newcomers.changed(number=life.issued + 1 + np.arange(len(newcomers)))
+    return _Life(month, life.issued + len(newcomers), _lived(life.base, source, month, newcomers))
 
 
 class _Recent:
@@ -571,6 +623,15 @@ def _snapshot(life: _Life, source: SimulatedSource) -> pl.DataFrame:
     )
 
 
+def _as_told(snapshot: pl.DataFrame, source: SimulatedSource, month: Month) -> pl.DataFrame:
+    """``snapshot`` with the columns that are broken in ``month``."""
+    for broken in source.happening(BrokenColumn):
+        if broken.changes(month):
+            told = pl.lit(None) if broken.factor is None else pl.col(broken.column) * broken.factor
+            snapshot = snapshot.with_columns(told.cast(snapshot.schema[broken.column]).alias(broken.column))
+    return snapshot
+
+
 @dataclass(frozen=True)
 class SimulatedSource:
     """A simulated subscriber base, one snapshot a month.
@@ -581,7 +642,7 @@ class SimulatedSource:
         start: the first month that exists.
         customers: how many are active at the start of ``start``.
         seed: which of the possible histories is lived.
-        shock: a month in which a competitor raises everyone's hazard; none without it.
+        scenario: what happens to the base.
 
     >>> source = SimulatedSource(Month(2024, 1), customers=1000)
     >>> source.read(Month(2024, 1)).batches.read_all().num_rows
@@ -594,27 +655,34 @@ class SimulatedSource:
     start: Month
     customers: int = 7000
     seed: int = 7
-    shock: Month | None = None
+    scenario: tuple[Scenario, ...] = ()
 
     def __post_init__(self) -> None:
         if self.customers < 1:
             raise SpecError(f"simulated source: expected at least 1 customer; found customers={self.customers}.")
         if self.seed < 0:
             raise SpecError(f"simulated source: expected a seed of 0 or more; found seed={self.seed}.")
-        if self.shock is not None and self.shock < self.start:
-            raise SpecError(
-                f"simulated source: the shock month {self.shock} lies before the first month {self.start}; "
-                f"choose a month from {self.start} on, or none."
-            )
+        for each in self.scenario:
+            if not isinstance(each, Seasonal) and each.month <= self.start:
+                raise SpecError(
+                    f"simulated source: expected the scenario {each.kind} to begin after the first month, "
+                    f"{self.start}; found {each.month}. Choose a later month."
+                )
+
+    def happening(self, kind: type[Happening]) -> tuple[Happening, ...]:
+        """The scenarios of one kind, in their order."""
+        return tuple(each for each in self.scenario if isinstance(each, kind))
 
     def identity(self, month: Month) -> str:
         """A hash of the configuration, the simulator's version and the month.
+
+        Scenarios that leave the month as it is have no part in it.
 
         Raises:
             SourceError: ``month`` lies before ``start``.
         """
         self._require(month)
-        told = [VERSION, str(self.start), self.customers, self.seed, str(self.shock), str(month)]
+        told = [VERSION, str(self.start), self.customers, self.seed, self._scenario_of(month), str(month)]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def read(self, month: Month) -> Delivery:
@@ -624,13 +692,13 @@ class SimulatedSource:
             SourceError: ``month`` lies before ``start``.
         """
         identity = self.identity(month)
-        table = _snapshot(_RECENT.life(self, month), self).to_arrow()
+        table = _as_told(_snapshot(_RECENT.life(self, month), self), self, month).to_arrow()
         provenance = {
             "kind": "simulated",
             "customers": self.customers,
             "seed": self.seed,
             "start": str(self.start),
-            "shock": str(self.shock) if self.shock else None,
+            "scenario": self._scenario_of(month),
             "month": str(month),
             "version": VERSION,
             "identity": identity,
@@ -643,7 +711,7 @@ class SimulatedSource:
         """P(leaves during month + 1 | everything at the end of ``month``), for tests and benchmarks only.
 
         Returns customer_id and hazard for the customers still active at the end of ``month``. It knows what no model
-        can: each customer's frailty, next month's chance variation and a coming shock.
+        can: each customer's frailty, next month's chance variation, a coming shock, and what a broken column hides.
 
         Raises:
             SourceError: ``month`` lies before ``start``.
@@ -651,8 +719,12 @@ class SimulatedSource:
         self._require(month)
         base = _RECENT.life(self, month).base
         active = base.rows(~base.churned)
-        hazard = _hazard(active, self.seed, month + 1, self.shock)
+        hazard = _hazard(active, self, month + 1)
         return pl.DataFrame({"customer_id": _customer_ids(active.number, self.customers), "hazard": hazard})
+
+    def _scenario_of(self, month: Month) -> list[dict[str, Any]]:
+        """The scenarios that change ``month``, as JSON."""
+        return [each.model_dump(mode="json") for each in self.scenario if each.changes(month)]
 
     def _require(self, month: Month) -> None:
         if month < self.start:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from churn_assets.months import Month
 from churn_assets.spec.base import SpecModel, nearest
-from churn_assets.spec.months import MonthField
+from churn_assets.spec.scenario import Scenario
 
 FIELDS = ("month", "year", "number", "month_start", "month_end")
 """What braces in a path, an address or a pattern may name."""
@@ -37,7 +37,7 @@ class SimulatedSourceSpec(SpecModel):
     type: Literal["simulated"]
     customers: int = Field(7000, ge=100, le=20_000_000, description="Active customers at the start.")
     seed: int = Field(7, ge=0)
-    shock: MonthField | None = Field(None, description="A month in which a competitor lures customers away.")
+    scenario: list[Scenario] = Field([], description="What happens to the base; several may be combined.")
 
 
 class FileFormat(SpecModel):

@@ -16,6 +16,7 @@ from churn_assets.errors import SourceError, SpecError
 from churn_assets.months import Month, month_range
 from churn_assets.sources import simulated
 from churn_assets.sources.simulated import SimulatedSource
+from churn_assets.spec.scenario import BrokenColumn, CompetitorShock, NewChannel, PriceRise, Scenario, Seasonal
 
 START = Month(2023, 1)
 PANEL_CUSTOMERS = 15_000
@@ -84,11 +85,6 @@ class TestAMonthIsSettledByTheConfigurationAlone:
         simulated._RECENT.forget()
         assert [snapshot(one, START + at).equals(turns[at][0]) for at in range(4)] == [True] * 4
         assert [snapshot(other, START + at).equals(turns[at][1]) for at in range(4)] == [True] * 4
-
-    def test_a_shock_changes_no_month_before_it(self) -> None:
-        calm, shaken = SimulatedSource(START, 500), SimulatedSource(START, 500, shock=START + 5)
-        assert snapshot(calm, START + 4).equals(snapshot(shaken, START + 4))
-        assert not snapshot(calm, START + 5).equals(snapshot(shaken, START + 5))
 
     def test_another_seed_lives_another_history(self) -> None:
         assert not snapshot(SimulatedSource(START, 500, 1), START).equals(
@@ -166,10 +162,12 @@ class TestSnapshot:
         assert sizes.max() / PANEL_CUSTOMERS < 1.15  # type: ignore[operator]
 
     def test_provenance_tells_where_the_rows_come_from(self) -> None:
-        told = SimulatedSource(START, 300, shock=START + 2).read(START + 1).provenance
+        source = SimulatedSource(START, 300, scenario=(PriceRise(month=START + 1),))
+        told = source.read(START + 1).provenance
         assert told["kind"] == "simulated"
-        assert (told["customers"], told["seed"], told["shock"]) == (300, 7, "2023-03")
-        assert told["rows"] == snapshot(SimulatedSource(START, 300, shock=START + 2), START + 1).height
+        assert (told["customers"], told["seed"]) == (300, 7)
+        assert told["scenario"] == [{"kind": "price_rise", "month": "2023-02", "percent": 10.0}]
+        assert told["rows"] == snapshot(source, START + 1).height
 
     @pytest.mark.parametrize("customers", [1, 2, 5])
     def test_a_handful_of_customers_is_enough(self, customers: int) -> None:
@@ -190,11 +188,19 @@ class TestIdentity:
             SimulatedSource(START),
             SimulatedSource(START, seed=8),
             SimulatedSource(START, customers=7001),
-            SimulatedSource(START, shock=START + 3),
+            SimulatedSource(START, scenario=(Seasonal(),)),
+            SimulatedSource(START, scenario=(PriceRise(month=START + 1),)),
+            SimulatedSource(START, scenario=(PriceRise(month=START + 1, percent=5),)),
             SimulatedSource(START + 1),
         ]
         told = [source.identity(START + at) for source in sources for at in (1, 2)]
         assert len(set(told)) == len(told)
+
+    def test_scenarios_that_leave_a_month_as_it_is_leave_its_identity(self) -> None:
+        calm = SimulatedSource(START)
+        broken = SimulatedSource(START, scenario=(BrokenColumn(month=START + 3, until=START + 4),))
+        same = [calm.identity(START + at) == broken.identity(START + at) for at in range(7)]
+        assert same == [True, True, True, False, False, True, True]
 
     def test_it_changes_with_the_version_of_the_simulator(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = SimulatedSource(START).identity(START)
@@ -209,10 +215,14 @@ class TestRefusals:
             with pytest.raises(SourceError, match=r"from 2023-01 on.*found 2022-12.*set the source's start"):
                 ask(START + -1)
 
-    @pytest.mark.parametrize(("customers", "seed", "shock"), [(0, 7, None), (10, -1, None), (10, 7, Month(2022, 12))])
-    def test_an_impossible_configuration_is_refused(self, customers: int, seed: int, shock: Month | None) -> None:
+    @pytest.mark.parametrize(("customers", "seed"), [(0, 7), (10, -1)])
+    def test_an_impossible_configuration_is_refused(self, customers: int, seed: int) -> None:
         with pytest.raises(SpecError, match="simulated source"):
-            SimulatedSource(START, customers, seed, shock)
+            SimulatedSource(START, customers, seed)
+
+    def test_an_incident_with_no_month_before_it_is_refused(self) -> None:
+        with pytest.raises(SpecError, match="price_rise to begin after the first month, 2023-01; found 2023-01"):
+            SimulatedSource(START, scenario=(Seasonal(), PriceRise(month=START)))
 
 
 class TestCalibration:
@@ -234,8 +244,9 @@ class TestCalibration:
         assert sum(rates[12]) > 1.05 * sum(rates[11])
 
     def test_five_to_six_in_a_hundred_leave_in_a_shock_month(self) -> None:
+        shock = CompetitorShock(month=START + 5)
         shocked = [
-            snapshot(SimulatedSource(START, 10_000, seed, shock=START + 5), START + 5)["churned"].mean()
+            snapshot(SimulatedSource(START, 10_000, seed, scenario=(shock,)), START + 5)["churned"].mean()
             for seed in range(3)
         ]
         assert 0.05 < sum(shocked) / 3 < 0.06  # type: ignore[arg-type]
@@ -293,6 +304,109 @@ class TestTrueHazard:
         assert 0.78 < auc(survivors()["leaves"], survivors()["hazard"]) < 0.86
 
     def test_it_knows_of_a_coming_shock(self) -> None:
-        calm, shaken = SimulatedSource(START, 2000), SimulatedSource(START, 2000, shock=START + 3)
+        calm = SimulatedSource(START, 2000)
+        shaken = SimulatedSource(START, 2000, scenario=(CompetitorShock(month=START + 3),))
         assert (shaken.true_hazard(START + 2)["hazard"] > calm.true_hazard(START + 2)["hazard"]).all()
         assert shaken.true_hazard(START + 1).equals(calm.true_hazard(START + 1))
+
+
+BEGINS = START + 3
+
+
+@cache
+def lived(*scenario: Scenario) -> dict[int, tuple[pl.DataFrame, pl.DataFrame]]:
+    """Seven months of a small base: the snapshot of each, and the true hazard at its end."""
+    source = SimulatedSource(START, 2000, scenario=scenario)
+    return {at: (snapshot(source, START + at), source.true_hazard(START + at)) for at in range(7)}
+
+
+def months() -> st.SearchStrategy[Month]:
+    return st.integers(2, 5).map(lambda at: START + at)
+
+
+Incident = CompetitorShock | PriceRise | NewChannel | BrokenColumn
+INCIDENTS: st.SearchStrategy[Incident] = st.one_of(
+    st.builds(CompetitorShock, month=months(), months=st.integers(1, 3), region=st.sampled_from([None, "north"])),
+    st.builds(PriceRise, month=months()),
+    st.builds(NewChannel, month=months(), payment_method=st.sampled_from(["electronic check", "mobile wallet"])),
+    st.builds(BrokenColumn, month=months(), factor=st.sampled_from([1024.0, None])),
+)
+
+
+class TestScenarios:
+    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(scenario=st.lists(INCIDENTS, min_size=1, max_size=3), order=st.permutations(range(7)))
+    def test_months_before_an_incident_are_as_without_it_and_no_order_of_asking_changes_any(
+        self, scenario: list[Incident], order: list[int]
+    ) -> None:
+        calm, struck = SimulatedSource(START, 150), SimulatedSource(START, 150, scenario=tuple(scenario))
+        first = min(each.month for each in scenario) - START
+        told = {at: (snapshot(struck, START + at), struck.true_hazard(START + at)) for at in range(7)}
+        for at in order[:3]:
+            simulated._RECENT.forget()
+            assert snapshot(struck, START + at).equals(told[at][0])
+            assert struck.true_hazard(START + at).equals(told[at][1])
+        assert all(snapshot(calm, START + at).equals(told[at][0]) for at in range(first))
+        assert all(calm.true_hazard(START + at).equals(told[at][1]) for at in range(first - 1))
+
+    def test_a_shock_strikes_its_region_while_it_lasts(self) -> None:
+        calm = lived()
+        struck = lived(CompetitorShock(month=BEGINS, months=2, region="north", strength=2))
+        rows = calm[2][0].select("customer_id", "region").join(calm[2][1], on="customer_id")
+        both = rows.join(struck[2][1], on="customer_id", suffix="_struck")
+        higher = both.select("region", higher=pl.col("hazard_struck") > pl.col("hazard"))
+        assert higher.group_by("region").agg(pl.col("higher").mean()).sort("region")["higher"].to_list() == [
+            0,
+            0,
+            1,
+            0,
+            0,
+        ]
+        means = [struck[at][1]["hazard"].mean() / calm[at][1]["hazard"].mean() for at in range(1, 5)]  # type: ignore[operator]
+        assert means[0] == 1 and min(means[1:3]) > 1.15 and means[3] < 1.05
+
+    def test_a_general_price_rise_reaches_everyone_and_makes_more_of_them_leave(self) -> None:
+        calm, dear = lived(), lived(PriceRise(month=BEGINS, percent=10))
+        both = calm[3][0].join(dear[3][0], on="customer_id", suffix="_dear")
+        there = both.filter(pl.col("tenure_months") > 1)
+        assert there.select((pl.col("price_change_dear") > pl.col("price_change")).all()).item()
+        otherwise_the_same = both.filter(pl.col("price_change") == 0)
+        assert otherwise_the_same["tenure_months"].min() == 1
+        ratio = pl.col("monthly_charge_dear") / pl.col("monthly_charge")
+        assert otherwise_the_same.select((ratio - 1.10).abs().max()).item() < 0.001
+        raised = [dear[at][1]["hazard"].mean() / calm[at][1]["hazard"].mean() for at in range(2, 7)]  # type: ignore[operator]
+        assert raised[0] == 1 and min(raised[1:4]) > 1.25 and raised[4] < 1.15
+
+    def test_a_new_channel_brings_many_of_another_profile(self) -> None:
+        calm, grown = lived(), lived(NewChannel(month=BEGINS, share=0.1, payment_method="mobile wallet"))
+        assert "mobile wallet" not in calm[6][0]["payment_method"]
+        now = grown[3][0].join(grown[3][1], on="customer_id", how="left")
+        brought = pl.col("payment_method") == "mobile wallet"
+        assert 150 < now.filter(brought).height < 250
+        assert now.filter(brought)["tenure_months"].unique().to_list() == [1]
+        assert now.filter(brought).select((pl.col("age_band") == "18-29").mean()).item() > 0.5
+        ordinary = now.filter(~brought & (pl.col("tenure_months") == 1))
+        assert now.filter(brought)["hazard"].mean() > 1.5 * ordinary["hazard"].mean()  # type: ignore[operator]
+        assert grown[6][0]["payment_method"].eq("mobile wallet").sum() > 450
+
+    @pytest.mark.parametrize(("factor", "told"), [(1024, pl.col("data_gb") * 1024), (None, pl.lit(None, pl.Float64))])
+    def test_a_broken_column_says_other_values_of_the_same_customers(self, factor: float | None, told: pl.Expr) -> None:
+        calm = lived()
+        broken = lived(BrokenColumn(month=BEGINS, until=BEGINS + 1, factor=factor))
+        for at in range(7):
+            expected = calm[at][0].with_columns(told.alias("data_gb")) if at in (3, 4) else calm[at][0]
+            assert broken[at][0].equals(expected)
+            assert broken[at][1].equals(calm[at][1])
+
+    def test_a_column_of_whole_numbers_stays_one(self) -> None:
+        hours = lived(BrokenColumn(month=BEGINS, column="days_since_last_login", factor=24))[3][0]
+        assert hours.schema == lived()[3][0].schema
+        assert hours["days_since_last_login"].equals(lived()[3][0]["days_since_last_login"] * 24)
+
+    def test_a_season_swings_usage_and_leaving_as_far_as_it_says(self) -> None:
+        seasonal = lived(Seasonal(amplitude=0.4, peak=1))
+        for column in ("data_gb", "call_minutes"):
+            usage = [seasonal[at][0][column].mean() / lived()[at][0][column].mean() for at in (0, 6)]  # type: ignore[operator]
+            assert usage == pytest.approx([1.4, 0.6], rel=0.05)
+        leaving = [seasonal[at][1]["hazard"].mean() / lived()[at][1]["hazard"].mean() for at in range(7)]  # type: ignore[operator]
+        assert leaving[5] < 0.75 and leaving[0] > 1.2
