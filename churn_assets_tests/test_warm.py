@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from churn_assets.warm import LIBRARIES, THREADED
 
 
+@pytest.mark.slow
 def test_what_is_shared_with_runs_is_neither_our_code_nor_what_a_fork_may_hang_in() -> None:
     code = "import json, sys; from churn_assets import warm; warm.load(); print(json.dumps(sorted(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
