@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -16,6 +16,9 @@ _PAIR = "#b6bcc6", _MARK
 
 _COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4a4f57"
 """Told apart by the colour-blind too: Okabe, M. and Ito, K. (2008), Color universal design."""
+
+_HEAT = "#e3e9f1", "#fbe3a6", "#fdae61", "#e0523f", "#9b1b30"
+"""From little to much; they differ in lightness, so that they are told apart without colour, too."""
 
 _PARTS = {
     "fit": "#0072b2", "calibrate": "#e69f00", "validate": "#009e73", "purged": "#c3c8d0", "immature": "#ffffff",
@@ -163,6 +166,25 @@ def curve_chart(
     return _chart(title, parts, plot.bottom)
 
 
+def month_chart(title: str, months: Sequence[str], lines: Sequence[Line], axis: str) -> Chart:
+    """Lines over months; the x of a point is the place of its month.
+
+    Args:
+        title: stands above.
+        months: names, ascending.
+        lines: what is drawn, the most important first; it lies on top.
+        axis: what is measured upwards.
+    """
+    named = [(line.name, partial(_stroke, colour=_COLOURS[i % len(_COLOURS)])) for i, line in enumerate(lines)]
+    legend, top = _legend(named)
+    heights = [v for line in lines for v in [*line.y, *line.low, *line.high]]
+    plot = _Plot(top, 190, (-0.5, len(months) - 0.5), _range(heights))
+    parts = [*plot.frame(("", axis), names=months), *legend]
+    for i, line in reversed(list(enumerate(lines))):
+        parts += _line(plot, line, _COLOURS[i % len(_COLOURS)])
+    return _chart(title, parts, plot.bottom)
+
+
 def histogram_chart(title: str, edges: Sequence[float], shares: Mapping[str, Sequence[float]], axis: str) -> Chart:
     """Shares of groups in bins, one outline a group.
 
@@ -232,6 +254,61 @@ def timeline_chart(title: str, months: Sequence[str], parts: Sequence[str]) -> C
     return _chart(title, [*legend, *drawn], top + 58)
 
 
+def heat_chart(
+    title: str,
+    names: Sequence[str],
+    months: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    bounds: Sequence[float],
+    marked: Collection[tuple[str, str]] = (),
+    mark: str = "",
+) -> Chart:
+    """Names from top to bottom and months from left to right, as cells that are the darker the larger the value.
+
+    Args:
+        title: stands above.
+        names: of the rows.
+        months: of the columns, ascending.
+        values: (name, month) -> value; a cell without one is left out.
+        bounds: ascending, four at the most: where one colour ends and the next begins.
+        marked: cells with a dot.
+        mark: what a dot says; it stands in the legend.
+    """
+    texts = [f"to {bounds[0]:g}", *(f"to {bound:g}" for bound in bounds[1:]), "more"]
+    keys = [(text, partial(_square, colour=colour)) for text, colour in zip(texts, _HEAT, strict=False)]
+    legend, top = _legend([*keys, *([(mark, partial(_dot, colour=_INK, filled=False))] if mark else [])])
+    left, tall = 190, 16
+    wide = min((WIDTH - left - 14) / max(len(months), 1), 48)
+    rows, columns = ({name: i for i, name in enumerate(given)} for given in (names, months))
+    at = {cell: (left + wide * columns[cell[1]], top + 16 + tall * rows[cell[0]]) for cell in values if cell[0] in rows}
+    # One path a colour: a picture of 1,000 cells is a fifth as large as with a rectangle each.
+    drawn: dict[str, str] = {}
+    for cell, (x, y) in at.items():
+        colour = _HEAT[sum(values[cell] > bound for bound in bounds)]
+        drawn[colour] = drawn.get(colour, "") + f"M{x:.1f} {y}h{wide - 1:.1f}v{tall - 1}h{1 - wide:.1f}z"
+    dots = "".join(f"M{at[c][0] + (wide - 1) / 2:.1f} {at[c][1] + 7.5}h0" for c in sorted(marked) if c in at)
+    parts = [*legend, *_heads(months, left, wide, top)]
+    parts += [_text(left - 8, top + 28 + tall * i, _clipped(name, 28), "end") for name, i in rows.items()]
+    parts += [f'<path d="{cells}" fill="{colour}"/>' for colour, cells in drawn.items()]
+    parts += [f'<path d="{dots}" stroke="{colour}" stroke-width="{width}" stroke-linecap="round"/>'
+              for colour, width in ((_INK, 8), ("#ffffff", 5)) if dots]  # fmt: skip
+    return _chart(title, parts, top + 26 + tall * len(names))
+
+
+def _heads(months: Sequence[str], left: float, wide: float, top: float) -> Iterator[str]:
+    """The names of months above their columns, as many as have room; the last one always."""
+    for j in range(len(months) - 1, -1, -math.ceil(52 / wide)):
+        yield _text(min(left + wide * (j + 0.5), WIDTH - 26), top + 11, months[j], "middle", 10)
+
+
+def _square(x: float, y: float, colour: str) -> str:
+    return f'<rect x="{x - 6:.1f}" y="{y - 5:.1f}" width="12" height="10" fill="{colour}"/>'
+
+
+def _clipped(name: str, longest: int) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
 @dataclass(frozen=True)
 class _Plot:
     """An area with two axes: ``top`` and ``tall`` in pixels, ``x`` and ``y`` the ranges that are shown."""
@@ -252,14 +329,19 @@ class _Plot:
     def up(self, value: float) -> float:
         return self.top + self.tall * (1 - (value - self.y[0]) / (self.y[1] - self.y[0]))
 
-    def frame(self, axes: tuple[str, str], whole: bool = False) -> Iterator[str]:
-        """Grid, ticks and names of both axes; only ``whole`` numbers stand on the level one if asked for."""
+    def frame(self, axes: tuple[str, str], whole: bool = False, names: Sequence[str] = ()) -> Iterator[str]:
+        """Grid, ticks and names of both axes.
+
+        On the level one stand only ``whole`` numbers if asked for, or ``names``, the first of them at 0.
+        """
         right, floor = WIDTH - 20, self.top + self.tall
         for value, text in _ticks(*self.y, 6):
             at = self.up(value)
             yield f'<path d="M{LEFT} {at:.1f}H{right}" stroke="{_GRID}"/>'
             yield _text(LEFT - 6, at + 4, text, "end")
-        for value, text in _ticks(*self.x, 8, whole):
+        every = math.ceil(len(names) / 8)
+        named = [(i, name) for i, name in enumerate(names) if (len(names) - 1 - i) % every == 0]
+        for value, text in named or _ticks(*self.x, 8, whole):
             at = self.across(value)
             yield f'<path d="M{at:.1f} {floor}v4" stroke="{_FAINT}"/>'
             yield _text(at, floor + 17, text, "middle")

@@ -11,7 +11,7 @@ import polars as pl
 from churn_assets.errors import LakeError
 from churn_assets.learning.reference import reference_of, shares
 from churn_assets.learning.splits import sampled
-from churn_assets.monitoring.drift import MOVED, STABLE, drift
+from churn_assets.monitoring.drift import MOVED, STABLE, psi
 from churn_assets.months import Month
 from churn_assets.store.datasets import MADE, Manifest, version_of
 from churn_assets.store.lake import MONTH, Lake
@@ -88,7 +88,8 @@ def _distribution(lake: Lake, before: Manifest, after: Manifest) -> Iterator[str
     except LakeError as error:
         yield f"Not compared. {error}"
         return
-    moved = drift(shares(new, reference_of(old, features)))
+    found = {name: psi(*both) for name, both in shares(new, reference_of(old, features)).items()}
+    moved = dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
     named = [
         f"{name} ({value:.2f}{', a lot' if value > MOVED else ''})" for name, value in moved.items() if value > STABLE
     ]

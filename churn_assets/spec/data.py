@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from churn_assets.spec.base import SpecModel, Text
 
-RESERVED = ("month", "event_month", "part", "label", "months_observed", "available_at", "feature_version")
+RESERVED = ("month", "event_month", "part", "label", "months_observed", "available_at", "feature_version", "score")
 """Names that the tables of every pipeline use themselves."""
 
 BESIDE_KEY = (

@@ -19,6 +19,7 @@ from churn_assets.assets.charts import (
     histogram_chart,
     history_chart,
     line_chart,
+    month_chart,
     pair_chart,
     timeline_chart,
 )
@@ -186,3 +187,14 @@ def test_names_of_months_do_not_overlap_and_the_last_one_is_there(n: int) -> Non
     assert not months or months[-1] in texts
     assert all(b - a >= 44 for a, b in pairwise(places))
     assert all(22 <= x <= WIDTH - 22 for x in places)
+
+
+@given(st.integers(1, 40))
+def test_a_point_stands_above_the_name_of_its_month(n: int) -> None:
+    months = [f"{2020 + i // 12}-{i % 12 + 1:02d}" for i in range(n)]
+    chart = month_chart("AUC", months, [Line("a", range(n), [0.5 + i / 100 for i in range(n)])], "AUC")
+    texts, (line,) = _texts(chart), _paths(chart, BLUE)
+    named = [(i, texts[month][0]) for i, month in enumerate(months) if month in texts]
+    assert named[-1][0] == n - 1 and len(named) <= 8
+    assert all(line[i][0] == pytest.approx(x) for i, x in named)
+    assert all(b - a >= 44 for (_, a), (_, b) in pairwise(named))

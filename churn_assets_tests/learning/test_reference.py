@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.errors import LearningError
-from churn_assets.learning.reference import reference_of, shares
+from churn_assets.learning.reference import full_reference, reference_of, score_reference, shares
 from churn_assets_tests.learning.panels import FEATURES, panel
 
 
@@ -83,3 +83,34 @@ def test_a_changed_type_is_named() -> None:
         shares(pl.DataFrame({"x": ["a"]}), reference)
     with pytest.raises(LearningError, match="expected columns x"):
         shares(pl.DataFrame({"y": ["a"]}), reference)
+
+
+def test_a_full_reference_has_what_tests_need_and_survives_json() -> None:
+    rows = panel()
+    made = json.loads(json.dumps(full_reference(rows, FEATURES, 400)))
+    plain = reference_of(rows, FEATURES)
+    for name, part in made.items():
+        assert {key: part[key] for key in plain[name]} == plain[name]
+        assert part["sample"] == 400
+    assert sum(made["usage"]["fine_counts"]) == rows["usage"].count()
+    assert len(made["usage"]["fine_counts"]) == len(made["usage"]["fine_edges"]) + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-4, 4) | st.floats(-9, 9), min_size=1, max_size=300))
+def test_between_two_points_of_the_fine_function_lies_a_hundredth_or_one_value(values: list[float]) -> None:
+    frame = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64, strict=False)})
+    part = full_reference(frame, ["x"], None)["x"]
+    edges, counts = part["fine_edges"], part["fine_counts"]
+    known = frame["x"].sort().to_numpy()
+    for low, high, count in zip([-np.inf, *edges], [*edges, np.inf], counts, strict=True):
+        within = known[(known > low) & (known <= high)]
+        assert len(within) == count
+        assert len(set(within)) <= 1 or count <= np.ceil(len(values) / 100)
+
+
+def test_the_scores_of_a_champion_have_a_reference_too() -> None:
+    part = score_reference(np.array([0.1, 0.2, 0.3, 0.4]))
+    assert part["kind"] == "number"
+    assert part["sample"] == 4
+    assert sum(part["fine_counts"]) == 4
