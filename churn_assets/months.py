@@ -173,6 +173,7 @@ class Calendar:
         history: how many earlier months the rules compare a row with.
         lag_days: days after a month's end until its data is complete.
         train_every: a model is due in the start, and in every so many-th month after it.
+        hindsight: how many earlier months' findings monitoring looks at, to decide whether a model is wanted.
     """
 
     start: Month
@@ -184,6 +185,7 @@ class Calendar:
     history: int = 0
     lag_days: int = 2
     train_every: int = 1
+    hindsight: int = 3
 
     def check(self, month: Month) -> Month:
         """``month`` itself, if the pipeline has it.
@@ -235,6 +237,11 @@ class Calendar:
         following = self.due_by(month) + self.train_every
         return following if self.end is None or following <= self.end else None
 
+    def taught_by(self, snapshot: Month) -> Month:
+        """The first month whose model is fitted on the labels of ``snapshot``."""
+        known = snapshot + self.horizon
+        return next(m for m in month_range(known, known + 2 * self.horizon) if snapshot in self.split_of(m).fit)
+
     def split_of(self, month: Month) -> Split:
         """The split of the dataset that is made at the end of ``month``."""
         validation = self.matured_by(month)
@@ -268,6 +275,14 @@ class Calendar:
             return ()
         found = [Fold(tuple(j for j in split.fit if j <= judge - self.horizon), judge) for judge in split.fit]
         return tuple(fold for fold in found if fold.taught)[-most:]
+
+    @property
+    def _remembered(self) -> int:
+        """Months for which a decision to retrain matters: until the model that it orders has been judged, and longer.
+
+        A model that is to learn from a month is trained 3h later at the most, and judged after h more.
+        """
+        return max(self.hindsight, 4 * self.horizon)
 
     def windows(self, reader: str, month: Month) -> tuple[Window, ...]:
         """Every window that ``reader`` reads to make ``month``."""
@@ -311,11 +326,16 @@ class Calendar:
                 "quarantined_data": matured_labels if self.horizon else (),
             },
             "monitoring": {
-                "features": (month,),
+                "features": (*before, month),
                 "promotions": (month,),
                 "predictions": tuple(sorted({month} | ({matured} if matured else set()))),
-                "validated_data": matured_labels,
-                "quarantined_data": matured_labels,
+                "shadow_predictions": tuple(sorted({month} | ({matured} if matured else set()))),
+                "validated_data": tuple(sorted({*matured_labels, month})),
+                "quarantined_data": tuple(sorted({*matured_labels, month})),
+                "raw_data": (month,),
+                "retention_list": (month,),
+                "list_outcomes": (month,),
+                "monitoring": tuple(m for m in self.trailing(month, self._remembered) if m < month),
             },
         }
         return reads[reader]

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from churn_assets.months import Calendar, Month, Window
+from churn_assets.months import Calendar, Month, Window, month_range
 from churn_assets.settings import Settings
 from churn_assets.sources import Source, open_source
 from churn_assets.spec import PipelineSpec
 from churn_assets.spec.environment import with_environment
 from churn_assets.spec.expressions import dtype_of
+from churn_assets.store.content import json_hash
 from churn_assets.store.datasets import DatasetShelf
 from churn_assets.store.lake import Lake, MonthRecord
 from churn_assets.store.models import ModelShelf
@@ -28,7 +29,7 @@ VERDICTS = "verdicts"
 """The table of what people have said about a month's champion: months without a verdict needn't be in it."""
 TRAINING_ORDERS = "training_orders"
 """The table of trainings that were ordered: months in which nobody ordered one needn't be in it."""
-OF_SCORES = ("predictions", "list_outcomes")
+OF_SCORES = ("predictions", "shadow_predictions", "list_outcomes")
 """Tables that a month may rightly lack: one in which no model was good enough to score customers."""
 
 
@@ -118,11 +119,15 @@ class Pipeline:
         }
         if reader == "validated_data" and (mended := self.lake.record(AMENDMENTS, month)):
             found[f"{AMENDMENTS} {month}"] = mended.content
-        for table in (VERDICTS, TRAINING_ORDERS) if reader == "model" else ():
+        for table in (VERDICTS, TRAINING_ORDERS) if reader in ("model", "monitoring") else ():
             if (said := self.lake.record(table, month)) and said.files:
                 found[f"{table} {month}"] = said.content
-        if reader == "retention_list" and (log := self.treatments(month)):
+        if reader == "predictions" and (other := self.challenger(month)):
+            found[f"{other.table} {other.month}"] = str(other.facts["model_id"])
+        if reader in ("retention_list", "monitoring") and (log := self.treatments(month)):
             found[f"{TREATMENT_LOG} {log.month}"] = log.content
+        if reader == "monitoring" and (listed := self.matured_list(month)):
+            found[f"{listed.table} {listed.month}"] = listed.content
         return found
 
     def window(self, reader: str, month: Month, table: str) -> Window:
@@ -143,6 +148,18 @@ class Pipeline:
         record = self.lake.record(TREATMENT_LOG, listed) if listed else None
         return record if record and record.files else None
 
+    def matured_list(self, month: Month) -> MonthRecord | None:
+        """The list whose outcome becomes known in ``month``, if it was made: a blocked one stops nothing here."""
+        snapshot = self.calendar.matured_by(month) if self.calendar.horizon else None
+        return self.lake.record("retention_list", snapshot) if snapshot else None
+
+    def challenger(self, month: Month) -> MonthRecord | None:
+        """The record of the newest model up to ``month`` that isn't its champion; None without either of them."""
+        champion = self.champion("predictions", month)
+        made = (self.lake.record("model", m) for m in reversed(month_range(self.calendar.start, month)))
+        others = (r for r in made if r and r.facts.get("model_id") not in (None, champion))
+        return next(others, None) if champion else None
+
     def champion(self, reader: str, month: Month) -> str | None:
         """The model that scores customers, as the decisions that ``reader`` may see in ``month`` have it."""
         records = self.lake.records(self.window(reader, month, "promotions"))
@@ -150,5 +167,7 @@ class Pipeline:
 
 
 def token(record: MonthRecord) -> str:
-    """What later stages depend on: of a decision just the champion, of anything else all rows."""
-    return str(record.facts.get("champion")) if record.table == "promotions" else record.content
+    """What others depend on: the champion of a promotion, what monitoring remembers, of anything else all rows."""
+    if record.table == "promotions":
+        return str(record.facts.get("champion"))
+    return json_hash(record.facts.get("remembered")) if record.table == "monitoring" else record.content

@@ -103,11 +103,13 @@ def _everything(again: Rebuilding, manifest: Manifest) -> None:
     decision = _newest(again, "promotions", month, lambda r: r.fingerprint == recorded.fingerprint)
     before = _known(recorded.inputs.get(f"promotions {month - 1}"))
     after = _known(str(decision.facts.get("champion"))) if decision else None
-    for champion in sorted({before, after} - {None, recorded.facts.get("model_id")}, key=str):
-        _champion(again, str(champion))
+    scored = _scored(again, month, after)
+    models = {before, after, *(_challengers(scored) if scored else ())}
+    for model_id in sorted(models - {None, recorded.facts.get("model_id")}, key=str):
+        _champion(again, str(model_id))
     _dataset(again, manifest)
     _model(again, manifest, recorded, before)
-    _scores(again, month, after)
+    _scores(again, month, scored)
 
 
 def _model_of(pipeline: Pipeline, manifest: Manifest) -> MonthRecord | None:
@@ -129,7 +131,7 @@ def _dataset(again: Rebuilding, manifest: Manifest) -> None:
 
 
 def _champion(again: Rebuilding, model_id: str) -> None:
-    """A model of another month. What that month decided on it doesn't matter here."""
+    """A model that scored the customers, or scored them in the shadow. What was decided on it doesn't matter here."""
     facts = again.origin.models.facts(model_id)
     manifest, month = again.origin.datasets.get(str(facts["dataset"])), Month.parse(str(facts["month"]))
     _dataset(again, manifest)
@@ -163,9 +165,18 @@ def _model(again: Rebuilding, manifest: Manifest, recorded: MonthRecord, before:
     _compare_tables(again, recorded)
 
 
-def _scores(again: Rebuilding, month: Month, champion: str | None) -> None:
+def _scored(again: Rebuilding, month: Month, champion: str | None) -> MonthRecord | None:
+    """The newest record of a month's predictions by a champion."""
+    return _newest(again, "predictions", month, lambda r: _known(r.inputs.get(f"promotions {month}")) == champion)
+
+
+def _challengers(scored: MonthRecord) -> list[str]:
+    """The model that scored in the shadow beside the champion, if one did."""
+    return [model_id for name, model_id in scored.inputs.items() if name.startswith("model ")]
+
+
+def _scores(again: Rebuilding, month: Month, scored: MonthRecord | None) -> None:
     """The month's predictions by its champion, and the list that was made of them."""
-    scored = _newest(again, "predictions", month, lambda r: _known(r.inputs.get(f"promotions {month}")) == champion)
     if scored is None:
         again.doubts[f"No predictions of {month} by its champion are recorded: none were made again."] = None
         return
@@ -219,8 +230,8 @@ def _newest(again: Rebuilding, table: str, month: Month, wanted: Callable[[Month
 
 
 def _entered(recorded: MonthRecord, but: Iterable[str]) -> dict[str, str]:
-    """What a month was made from, without decisions and the tables in ``but``."""
-    left_out = {"promotions", *but}
+    """What a month was made from, without decisions, models and the tables in ``but``."""
+    left_out = {"promotions", "model", *but}
     return {name: content for name, content in recorded.inputs.items() if name.partition(" ")[0] not in left_out}
 
 

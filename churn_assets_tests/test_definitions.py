@@ -19,7 +19,8 @@ from churn_assets_tests.installation import ROOT, Installation, small_spec
 
 def test_the_shipped_pipeline_has_every_stage_with_owner_group_kinds_and_description() -> None:
     specs = {s.key.to_user_string(): s for s in defs().resolve_all_asset_specs()}
-    assert set(specs) == {f"churn/{stage}" for stage in [*STAGES, "quarantined_data", "shadow_predictions", "list_outcomes"]}
+    beside = ("quarantined_data", "shadow_predictions", "list_outcomes", "drift")
+    assert set(specs) == {f"churn/{stage}" for stage in [*STAGES, *beside]}
     for spec in specs.values():
         assert spec.group_name == "churn"
         assert spec.kinds

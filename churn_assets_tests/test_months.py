@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -202,6 +203,27 @@ def test_save_rates_are_measured_on_lists_whose_labels_are_mature(calendar: Cale
     assert len(pooled) < POOLED_MONTHS
     assert pooled == month_range(max(calendar.start, month - POOLED_MONTHS + 1), month - 1)
     assert all(calendar.is_mature(m - calendar.horizon, month) for m in pooled)
+
+
+@everything
+@given(calendars, ages)
+def test_a_month_is_learned_from_first_where_its_labels_are_fitted_on(calendar: Calendar, age: int) -> None:
+    snapshot = calendar.start + age
+    first = calendar.taught_by(snapshot)
+    assert snapshot in calendar.split_of(first).fit
+    assert not any(snapshot in calendar.split_of(m).fit for m in month_range(calendar.start, first - 1))
+    assert first - snapshot <= 3 * calendar.horizon
+
+
+@everything
+@given(calendars, ages, st.integers(0, 24))
+def test_monitoring_remembers_earlier_months_alone_until_a_training_has_been_judged(
+    calendar: Calendar, age: int, hindsight: int
+) -> None:
+    month = calendar.start + age
+    remembered = replace(calendar, hindsight=hindsight).window("monitoring", month, "monitoring").months
+    back = max(hindsight, 4 * calendar.horizon)
+    assert remembered == month_range(max(calendar.start, month - back), month - 1)
 
 
 def test_features_look_back_and_nothing_looks_ahead() -> None:

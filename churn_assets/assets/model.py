@@ -19,7 +19,7 @@ from churn_assets.learning.card import Subject, model_card
 from churn_assets.learning.dataset import Dataset
 from churn_assets.learning.distributed import fitting
 from churn_assets.learning.promotion import PromotionDecision, as_row, decide, overruled, postponed, stays, undecided
-from churn_assets.learning.reference import settled_reference
+from churn_assets.learning.reference import score_reference, settled_reference
 from churn_assets.learning.training import TrainedModel, Training, dump, load, train
 from churn_assets.learning.tuning import Tuner, handed_over
 from churn_assets.orders import TrainingDecision, training_in
@@ -235,6 +235,7 @@ def _keep(
         "validation": judged.evidence.challenger.as_dict() if judged.evidence.challenger else {},
         "importance": trained.model.importance(),
         "reference": settled_reference(taught, pipeline.spec.lookbacks, pipeline.calendar.start),
+        "score_reference": score_reference(trained.model.predict(trained.judged)),
     }
     folder = pipeline.models.put(trained.model_id, dump(trained.model), facts, card)
     return decision, card, {**shown, "model folder": folder}

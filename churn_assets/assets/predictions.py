@@ -7,13 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from churn_assets.assets.stage import Check, CheckPlan, Made, Stage, Work
+from churn_assets.assets.stage import Also, Beside, Check, CheckPlan, Made, Stage, Work
 from churn_assets.features.lineage import of_predictions
-from churn_assets.learning.training import load
+from churn_assets.learning.training import TrainedModel, load
 from churn_assets.pipeline import Pipeline
 from churn_assets.retention.export import to_csv, to_parquet
 from churn_assets.retention.scoring import score
 from churn_assets.store.lake import MonthRecord, replace_file
+
+SHADOW = "shadow_predictions"
 
 
 def _make(work: Work) -> Made:
@@ -22,14 +24,12 @@ def _make(work: Work) -> Made:
     scanned = pipeline.lake.scan_month(pipeline.window("predictions", work.month, "features"), work.month)
     if champion is None or scanned is None:
         reason = "No champion yet: no model has passed its gates." if champion is None else "There are no customers."
-        return Made(None, reason, tuple(Check(c.name, True, reason) for c in STAGE.checks))
-    model = load(pipeline.models.artefact(champion))
-    there = scanned.collect_schema()
-    known = [name for name in model.features if name in there]
-    customers = _still_there(work, scanned).select(pipeline.key, *known).collect()
-    probability = pl.Series("p_leave", model.predict(customers))
-    rows = score(customers[pipeline.key], probability).with_columns(pl.lit(champion).alias("model_id"))
-    mean = float(probability.mean() or 0)  # type: ignore[arg-type]
+        checks = tuple(Check(c.name, True, reason) for c in STAGE.checks)
+        return Made(None, reason, checks, also={SHADOW: Also(None, reason)})
+    model, there = load(pipeline.models.artefact(champion)), _still_there(work, scanned)
+    customers, probability = _probability(model, there, pipeline.key)
+    rows = score(customers, probability).with_columns(pl.lit(champion).alias("model_id"))
+    mean = _mean(probability)
     promised = pipeline.models.facts(champion)["validation"]["rate"]
     return Made(
         rows=rows,
@@ -40,8 +40,39 @@ def _make(work: Work) -> Made:
             "customers by risk": _by_risk(rows),
         },
         lineage=of_predictions(pipeline.spec, model.features),
+        also={SHADOW: _shadow(work, there)},
         effect=lambda: _export(rows, pipeline.exports / str(work.month)),
     )
+
+
+def _probability(model: TrainedModel, there: pl.LazyFrame, key: str) -> tuple[pl.Series, pl.Series]:
+    """The customers who are ``there``, and what a model says of each."""
+    columns = there.collect_schema()
+    rows = there.select(key, *(name for name in model.features if name in columns)).collect()
+    return rows[key], pl.Series("p_leave", model.predict(rows))
+
+
+def _shadow(work: Work, there: pl.LazyFrame) -> Also:
+    """What the last challenger says of the same customers; why it says nothing, if it doesn't."""
+    pipeline, made = work.pipeline, work.pipeline.challenger(work.month)
+    if made is None:
+        return Also(None, "There is no other model than the champion yet.")
+    challenger = str(made.facts["model_id"])
+    try:
+        customers, probability = _probability(load(pipeline.models.artefact(challenger)), there, pipeline.key)
+    except Exception as error:  # Whatever a model does that nobody relies on, customers get their scores.
+        work.log.warning(f"The challenger {challenger} scored nobody: {error}")
+        return Also(None, f"The challenger {challenger} scored nobody: {error}", {"model_id": challenger})
+    rows = pl.DataFrame([customers, probability]).with_columns(pl.lit(challenger).alias("model_id"))
+    return Also(
+        rows.sort(pipeline.key),
+        facts={"model_id": challenger},
+        metadata={"challenger": challenger, "mean P(leave)": _mean(probability)},
+    )
+
+
+def _mean(probability: pl.Series) -> float:
+    return float(probability.mean() or 0)  # type: ignore[arg-type]
 
 
 def _by_risk(rows: pl.DataFrame) -> pl.DataFrame:
@@ -103,10 +134,17 @@ STAGE = Stage(
     modules=("retention/scoring.py", "retention/export.py", "learning/training.py"),
     make=_make,
     about={
-        "p_leave": "Probability that the customer leaves within the horizon, by the champion.",
+        "p_leave": "Probability that the customer leaves within the horizon, as the model has it.",
         "risk": "The probability in words.",
         "decile": "1 is the tenth of the customers most at risk.",
-        "model_id": "The champion that scored the customer.",
+        "model_id": "The model that scored the customer: the champion, or in the shadow the last challenger.",
     },
+    beside=(
+        Beside(
+            SHADOW,
+            "What the last challenger says of the same customers: put down for the day on which the outcome is known, "
+            "and used for nothing else.",
+        ),
+    ),
     intact=_exports_are_there,
 )

@@ -79,7 +79,10 @@ def test_what_was_done_with_a_list_reaches_the_lists_made_once_its_outcome_is_kn
     log = record(own, TREATMENT_LOG, "2024-03")
     assert (log.rows, log.facts["by"], log.facts["contaminated"]) == (len(listed), "ann", 1)
 
-    assert stale(own) == ["retention_list 2024-04: Changed since it was made: treatment_log 2024-03."]
+    assert stale(own) == [
+        "retention_list 2024-04: Changed since it was made: treatment_log 2024-03.",
+        "monitoring 2024-04: Changed since it was made: treatment_log 2024-03.",
+    ]
     (ran,) = own.run(["2024-04"])
     assert ran.success, ran.problems
     assert stale(own) == ["retention_list 2024-05: Changed since it was made: list_outcomes 2024-04."]
@@ -101,7 +104,18 @@ def test_what_was_done_with_a_list_reaches_the_lists_made_once_its_outcome_is_kn
         assert "Too little was held out so far" in found["reason"]
     after = {m: own.contents(m) for m in before}
     changed = {(m, t) for m in before for t in before[m] if before[m][t] != after[m].get(t)}
-    assert changed == {("2024-04", "list_outcomes")}
+    assert changed == {("2024-04", "list_outcomes"), ("2024-04", "monitoring")}
+    profit = rows(own, "monitoring", "2024-04").filter(metric="list_profit").row(0, named=True)
+    grouped = outcomes.join(listed, on=["customer_id", "action"]).group_by("action").agg(
+        pl.col("left").mean(), worth=pl.col("monthly_value").sum() * 0.5 * 12, cost=8 * pl.col("treated").sum()
+    )  # fmt: skip
+    contact, kept_back = (
+        grouped.row(by_predicate=pl.col("action") == name, named=True) for name in ("contact", "hold out")
+    )
+    gain = (kept_back["left"] - contact["left"]) * contact["worth"] - contact["cost"]
+    assert profit["value"] == pytest.approx(gain)
+    assert profit["lower"] < gain < profit["upper"]
+    assert record(own, "monitoring", "2024-04").facts["list"]["verdict"] == "not enough evidence"
     shown = own.churn("treatments", "show", "--month", "2024-03").stdout
     assert f"{int(outcomes.filter(action='hold out')['left'].sum())} of {len(held_out)}" in shown
 

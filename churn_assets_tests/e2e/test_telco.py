@@ -76,3 +76,14 @@ def test_customers_who_have_left_already_are_not_on_the_list(telco: Installation
     assert listed is not None
     # No later month tells who left: nothing can be measured by holding customers out.
     assert (listed.facts["contacts"], listed.facts["held_out"]) == (300, 0)
+
+
+def test_labels_in_the_snapshot_itself_leave_no_outcome_to_wait_for(telco: Installation) -> None:
+    record = telco.pipeline("telco").lake.record("monitoring", MONTH)
+    assert record is not None
+    (check,) = (c for c in record.facts["checks"] if c["name"] == "realised_quality")
+    assert check["passed"] and check["reason"].startswith("Labels stand in the snapshot itself")
+    shown = (
+        telco.pipeline("telco").lake.scan_record(record).collect() if record.files else pl.DataFrame({"metric": [""]})
+    )
+    assert not shown["metric"].str.contains("realised|estimate|list").any()
