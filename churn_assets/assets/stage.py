@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial, reduce
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import polars.selectors as cs
+from dagster._core.storage.tags import PRIORITY_TAG
 from pydantic_core import to_jsonable_python
 
 from churn_assets import usage
@@ -203,6 +204,7 @@ class Stage:
         guard: what surrounds its reading and making.
         claims: slots that it takes while it makes a month.
         takes_options: whether candidates and tuning, as a run may choose them, change its result.
+        goes_last: whether steps that needn't come before it do so all the same, where the executor can choose.
     """
 
     name: str
@@ -225,6 +227,7 @@ class Stage:
     tracked: bool = False
     chosen_kinds: Callable[[PipelineSpec], frozenset[str]] = lambda spec: frozenset()
     repeats_words: bool = False
+    goes_last: bool = False
 
     def code(self, pipeline: Pipeline) -> str:
         """A hash of the code and the parts of the specification that the stage's result depends on."""
@@ -300,7 +303,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
         required_resource_keys={OPTIONS, *([tracker_key(pipeline.name)] if stage.tracked else [])},
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool=pipeline.name,
-        op_tags=op_tags(needs),
+        op_tags=op_tags(needs) | ({PRIORITY_TAG: "-1"} if stage.goes_last else {}),
     )  # fmt: skip
     def _asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         tracker = getattr(context.resources, tracker_key(pipeline.name)) if stage.tracked else None
@@ -361,7 +364,7 @@ def _run(stage: Stage, work: Work) -> Generator[Any, None, bool]:
                 allow_retries=False,
             )
         shown = dict(made.effect() or {}) if made.effect else {}
-        records = _write(stage, work, made, inputs)
+        records = _write(stage, work, made, inputs, used())
     except ChurnAssetsError as error:
         failure = _failure(error, guard)
         if error.transient and guard.retries:
@@ -516,7 +519,9 @@ def _whole(stage: Stage, pipeline: Pipeline, records: Mapping[str, MonthRecord])
     return in_lake and set(records) == set(stage.tables) and stage.intact(pipeline, records[stage.name])
 
 
-def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None]) -> dict[str, MonthRecord]:
+def _write(
+    stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None], used: usage.Usage
+) -> dict[str, MonthRecord]:
     lake = work.pipeline.lake
     known = {name: content or "known by reading it" for name, content in inputs.items()}
     commit = Commit(fingerprint(known, work.code), known, work.code, work.run_id)
@@ -528,7 +533,7 @@ def _write(stage: Stage, work: Work, made: Made, inputs: Mapping[str, str | None
     kept = [{**vars(c), "figures": {n: v for n, v in c.figures.items() if not isinstance(v, pl.DataFrame | Chart)}}
             for c in made.checks]  # fmt: skip
     chosen = {"options": work.options.chosen} if stage.takes_options and work.options.chosen else {}
-    facts = {**made.facts, **spec, **chosen, "checks": kept, "lineage": made.lineage}
+    facts = {**made.facts, **spec, **chosen, "checks": kept, "lineage": made.lineage, "usage": asdict(used)}
     records[stage.name] = lake.write(stage.name, work.month, made.rows, commit, reason=made.reason, facts=facts)
     return records
 

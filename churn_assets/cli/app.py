@@ -20,6 +20,7 @@ from churn_assets.cli.features import features
 from churn_assets.cli.intake import incoming, quarantine
 from churn_assets.cli.new import new
 from churn_assets.cli.promotion import promote, reject, retrain, rollback, withdraw
+from churn_assets.cli.report import report
 from churn_assets.cli.terminal import PipelineOption, console, open_pipeline, options_of, run_in_terminal
 from churn_assets.cli.treatments import list_, treatments
 from churn_assets.cli.why import why
@@ -120,7 +121,7 @@ def demo(
 
 
 app.command(name="list")(list_)
-for _command in (alerts, backfill, status, incoming, new, promote, reject, retrain, rollback, withdraw):
+for _command in (alerts, backfill, status, incoming, new, promote, reject, report, retrain, rollback, withdraw):
     app.command()(_command)
 for _name, _commands in {
     "treatments": treatments, "why": why, "dataset": dataset, "features": features, "quarantine": quarantine,
