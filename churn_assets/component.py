@@ -13,7 +13,7 @@ from churn_assets.assets.alerts import alerts_sensor, failure_sensor
 from churn_assets.assets.freshness import freshness_check, freshness_sensor
 from churn_assets.assets.jobs import monthly_job, partitions
 from churn_assets.assets.options import OFFERED, OPTIONS
-from churn_assets.assets.retraining import retrain_schedule
+from churn_assets.assets.retraining import retrain_schedule, retraining_sensor
 from churn_assets.assets.schedules import monthly_schedule, up_to_date_schedule
 from churn_assets.assets.sensors import corrections_sensor, incoming_sensor, labels_matured_sensor, source_sensor
 from churn_assets.assets.stage import Stage, build_asset, tracker_key
@@ -77,6 +77,7 @@ def build_definitions(pipeline: Pipeline, stages: Mapping[str, Stage] = ALL) -> 
         news(pipeline, job, codes),
         corrections_sensor(pipeline, job, codes),
         labels_matured_sensor(pipeline, job, codes),
+        retraining_sensor(pipeline, job, codes),
         freshness_sensor(pipeline),
         failure_sensor(pipeline),
         alerts_sensor(pipeline),

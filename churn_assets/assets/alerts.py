@@ -17,8 +17,11 @@ from churn_assets.assets.freshness import due, late, remedy
 from churn_assets.assets.jobs import PIPELINE_TAG
 from churn_assets.assets.model import STANDS
 from churn_assets.errors import ChurnAssetsError
+from churn_assets.monitoring.retraining import OF_OUTCOMES
 from churn_assets.months import Month
+from churn_assets.orders import retrain_command
 from churn_assets.pipeline import Pipeline
+from churn_assets.retraining import month_to_train, newest, standing, underway
 from churn_assets.sources.incoming import IncomingSource
 from churn_assets.spec import KINDS
 from churn_assets.verdicts import awaiting, decision_of, promote_command, reject_command
@@ -58,8 +61,9 @@ def alerts_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"{pipeline.name}_alerts",
-        description="Tells people of late months, a blocked promotion, a challenger that waits for a decision, a "
-        "source that can't be reached and files that are refused; reminds them, and says when it is over.",
+        description="Tells people of late months, broken columns, predictions that were worse than promised, a new "
+        "model that is wanted, a blocked promotion, a challenger that waits for a decision, a source that can't be "
+        "reached and files that are refused; reminds them, and says when it is over.",
         minimum_interval_seconds=pipeline.spec.automation.check_seconds,
         default_status=dg.DefaultSensorStatus[pipeline.spec.automation.alerts.upper()],
     )
@@ -264,6 +268,49 @@ def _of_decision(pipeline: Pipeline, month: Month, newest: bool = True) -> Alert
     )  # fmt: skip
 
 
+def _broken_columns(
+    pipeline: Pipeline, instance: dg.DagsterInstance, now: datetime, known: Sequence[Alert]
+) -> Iterator[Alert]:
+    found = newest(pipeline)
+    if found and found.outcome == "mend_data":
+        yield Alert(
+            "columns_broken", found.month, f"{found.month}: a column is broken at the source", found.reason,
+            "Ask whoever delivers the data what has changed. A new file, or a mended source, replaces the month.",
+            _page(pipeline, found.month),
+        )  # fmt: skip
+
+
+def _fallen_quality(
+    pipeline: Pipeline, instance: dg.DagsterInstance, now: datetime, known: Sequence[Alert]
+) -> Iterator[Alert]:
+    found = newest(pipeline)
+    told = [e.words for e in found.evidence if e.violated and e.rule in OF_OUTCOMES] if found else []
+    if found and told:
+        yield Alert(
+            "quality_fell", found.month, f"{found.month}: predictions were worse than promised",
+            f"Now that it is known who left: {'; '.join(told)}. {found.reason}",
+            f"`churn why retrain {found.month}{pipeline.option}` shows all figures, and whether a new model is wanted.",
+            _page(pipeline, found.month),
+        )  # fmt: skip
+
+
+def _wanted_trainings(
+    pipeline: Pipeline, instance: dg.DagsterInstance, now: datetime, known: Sequence[Alert]
+) -> Iterator[Alert]:
+    found = standing(pipeline)
+    if found and not underway(pipeline, found):
+        month = month_to_train(pipeline, found)
+        yield Alert(
+            "retrain_wanted", found.month, f"{found.month}: a new model is wanted", found.reason,
+            f"Order it with `{retrain_command(pipeline, month)}`, or switch the sensor {pipeline.name}_retraining on.",
+            _page(pipeline, found.month),
+        )  # fmt: skip
+
+
+def _page(pipeline: Pipeline, month: str) -> str:
+    return f"/assets/{pipeline.name}/monitoring?partition={month}"
+
+
 def _unreachable_source(
     pipeline: Pipeline, instance: dg.DagsterInstance, now: datetime, known: Sequence[Alert]
 ) -> Iterator[Alert]:
@@ -297,6 +344,9 @@ def _refused_files(
 _SENSES: Mapping[str, Callable[[Pipeline, dg.DagsterInstance, datetime, Sequence[Alert]], Iterator[Alert]]] = {
     "run_failed": _failures_that_go_on,
     "late_data": _late_months,
+    "columns_broken": _broken_columns,
+    "quality_fell": _fallen_quality,
+    "retrain_wanted": _wanted_trainings,
     "promotion_blocked": _blocked_promotions,
     "challenger_waits": _waiting_challengers,
     "source_unreachable": _unreachable_source,

@@ -39,23 +39,22 @@ class Drifting:
     @property
     def moved(self) -> Mapping[str, float]:
         """Features that have moved away from the training, and their shares of the champion's importance."""
-        found = self.drift.moved(TRAINING) if self.drift else ()
-        return {name: self.drift.importance.get(name, 0.0) for name in found if name != SCORE} if self.drift else {}
+        if self.drift is None:
+            return {}
+        return {name: self.drift.importance.get(name, 0.0) for name in self.drift.moved(TRAINING) if name != SCORE}
 
 
 def drift_of(work: Work, champion: str | None) -> Drifting:
     """How far the month's features, and the champion's scores of them, have drifted."""
     pipeline, month = work.pipeline, work.month
-    rows = _features(work, month)
+    rows = _scored(work, champion, month) if champion else None
     if champion is None or rows is None:
-        why = "There is no champion to compare with yet." if champion is None else "There are no customers."
+        why = "There is no champion to compare with yet." if champion is None else "There is nobody that it can score."
         return Drifting(None, why, (), _history(work, None))
     facts, watched = pipeline.models.facts(champion), pipeline.spec.monitoring
     reference = {**facts["reference"], SCORE: facts["score_reference"]}
-    before = _features(work, month - 1) if month > pipeline.calendar.start else None
-    scored = {m: _scored(work, champion, m, frame) for m, frame in ((month, rows), (month - 1, before))
-              if frame is not None}  # fmt: skip
-    found = measure(scored[month], reference, scored.get(month - 1), watched.drift, facts["importance"])
+    before = _scored(work, champion, month - 1) if month > pipeline.calendar.start else None
+    found = measure(rows, reference, before, watched.drift, facts["importance"])
     features = pipeline.spec.feature_names
     wrong = broken(rows, reference, features, watched.retrain.max_scale, watched.drift.min_rows)
     return Drifting(found, "", tuple(wrong), _history(work, found))
@@ -104,21 +103,32 @@ def drift_shown(found: Drifting) -> dict[str, Any]:
     }
 
 
-def _features(work: Work, month: Month) -> pl.DataFrame | None:
-    scanned = work.pipeline.lake.scan_month(work.pipeline.window("monitoring", work.month, "features"), month)
-    return scanned.collect() if scanned is not None else None
+def _scored(work: Work, champion: str, month: Month) -> pl.DataFrame | None:
+    """The month's features with what ``champion`` says of them: as put down, or computed where another model scored.
 
-
-def _scored(work: Work, champion: str, month: Month, features: pl.DataFrame) -> pl.DataFrame:
-    """Features with what ``champion`` says of them: as it was put down, or computed where another model had scored."""
-    window, key = work.pipeline.window("monitoring", work.month, "predictions"), work.pipeline.key
-    scanned = work.pipeline.lake.scan_month(window, month) if month in window.months else None
-    if scanned is not None:
-        own = scanned.filter(pl.col("model_id") == champion).select(key, pl.col("p_leave").alias(SCORE)).collect()
-        if len(own):
-            return features.join(own, on=key)
-    model = load(work.pipeline.models.artefact(champion))
+    None where there are no customers, or a feature isn't there that the champion goes by.
+    """
+    pipeline, key = work.pipeline, work.pipeline.key
+    scanned = pipeline.lake.scan_month(pipeline.window("monitoring", work.month, "features"), month)
+    if scanned is None:
+        return None
+    features, said = scanned.collect(), _said(work, champion, month)
+    if said is not None and len(said):
+        return features.join(said, on=key)
+    model = load(pipeline.models.artefact(champion))
+    if not set(model.features) <= set(features.columns):
+        return None
     return features.with_columns(pl.Series(SCORE, model.predict(features.select(model.features))))
+
+
+def _said(work: Work, champion: str, month: Month) -> pl.DataFrame | None:
+    """The scores that ``champion`` gave in the month, if the month may be read and has scores."""
+    window = work.pipeline.window("monitoring", work.month, "predictions")
+    scanned = work.pipeline.lake.scan_month(window, month) if month in window.months else None
+    if scanned is None:
+        return None
+    own = scanned.filter(pl.col("model_id") == champion)
+    return own.select(work.pipeline.key, pl.col("p_leave").alias(SCORE)).collect()
 
 
 def _history(work: Work, found: Drift | None) -> pl.DataFrame:

@@ -1,9 +1,10 @@
-"""What orders a training by the clock, apart from the months in which a model is due."""
+"""What orders a training apart from the months in which a model is due: the clock, and monitoring."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from churn_assets.assets.requests import Requests
 from churn_assets.months import Month
 from churn_assets.orders import Order, give, order_on
 from churn_assets.pipeline import Pipeline
+from churn_assets.retraining import month_to_train, newest, order_for, ordered, orderer, standing
 
 
 def retrain_schedule(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -> dg.ScheduleDefinition:
@@ -43,6 +45,41 @@ def retrain_schedule(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -> 
         return asked.skipped(f"The order for {month} was carried out, and no model came of it.") or asked.requests
 
     return retrain
+
+
+def retraining_sensor(pipeline: Pipeline, job: Any, codes: Mapping[str, str]) -> dg.SensorDefinition:
+    """Orders the training that monitoring has decided on, once; runs its month anew if that was made before."""
+
+    @dg.sensor(
+        name=orderer(pipeline),
+        job=job,
+        description="Orders a training where monitoring wants a new model, for the first month that can learn from "
+        "what has changed: that month's run carries it out. A month that was made already is run anew. Each decision "
+        "is acted on once, and after an order none follows for `monitoring.retrain.cool_down` months. `churn why "
+        "retrain MONTH` tells why.",
+        minimum_interval_seconds=pipeline.spec.automation.check_seconds,
+        default_status=dg.DefaultSensorStatus[pipeline.spec.automation.retraining.upper()],
+    )
+    def retraining(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        decision = standing(pipeline)
+        if decision is None:
+            return dg.SensorResult(skip_reason="Monitoring wants no training.")
+        found, last = ordered(pipeline, decision), newest(pipeline)
+        if last and last.outcome == "mend_data" and not found:
+            return dg.SensorResult(skip_reason=f"{last.month}: {last.reason}")
+        if found and found.order is None:
+            return dg.SensorResult(skip_reason=f"The order of {decision.month} for {found.month} was withdrawn.")
+        month = found.month if found else month_to_train(pipeline, decision)
+        if model := _model_of(pipeline, month, tuning=False):
+            return dg.SensorResult(skip_reason=f"{month} has the model that {decision.month} wanted: {model}.")
+        order = _place(pipeline, month, order_for(pipeline, decision))
+        asking = Requests(context.instance, pipeline, codes, datetime.now(UTC))
+        made = pipeline.lake.record("model", month)
+        asked = asking.ask(_needs(asking.look, month, order) if made else ())
+        otherwise = f"A training is ordered for {month}: the month's next run makes it."
+        return dg.SensorResult(run_requests=asked.requests, skip_reason=asked.skipped(otherwise))
+
+    return retraining
 
 
 def _model_of(pipeline: Pipeline, month: Month, tuning: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""churn why ...: why this champion, why this customer, why this month of a stage, from what was recorded."""
+"""churn why ...: why this champion, this customer, a new model, this month of a stage, from what was recorded."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from churn_assets.cli.terminal import PipelineOption, console, open_pipeline
 from churn_assets.months import Month
 
 if TYPE_CHECKING:
+    from churn_assets.monitoring.retraining import Evidence
     from churn_assets.pipeline import Pipeline
-    from churn_assets.why import CustomerWhy, ModelWhy, RunWhy
+    from churn_assets.retraining import Ordered
+    from churn_assets.why import CustomerWhy, ModelWhy, RetrainWhy, RunWhy
     from churn_assets.why.customer import Place, Score, Value
     from churn_assets.why.model import Decision, Limit
+    from churn_assets.why.retrain import PastDecision
 
 FEATURES_SHOWN = 10
 """Features of the champion's importance that are shown."""
+
+_DECIDED = {
+    "keep": "the champion stays", "retrain": "a new model is wanted", "wait": "a new model is wanted, and under way",
+    "mend_data": "the data are to be mended first",
+}  # fmt: skip
 
 LEAST = 0.005
 """Log-odds below which a feature isn't shown by itself: they round to nothing."""
@@ -63,6 +71,22 @@ def customer(
         _print_json(found)
     else:
         _print_customer(found)
+
+
+@why.command()
+def retrain(
+    month: Annotated[str, typer.Argument(help="The month, YYYY-MM.")],
+    as_json: JsonOption = False,
+    pipeline: PipelineOption = "churn",
+) -> None:
+    """Why a new model is wanted in a month, or isn't: figures and limits, the months before, and what was ordered."""
+    from churn_assets.why import why_retrain
+
+    found = why_retrain(open_pipeline(pipeline), Month.parse(month))
+    if as_json:
+        _print_json(found)
+    else:
+        _print_retrain(found)
 
 
 @why.command()
@@ -130,6 +154,47 @@ def _print_model(found: ModelWhy) -> None:
         _say(f"The model: {found.folder or 'gone from the shelf of models'}")
     if found.card:
         _say(f"Its card: {found.card}")
+
+
+def _print_retrain(found: RetrainWhy) -> None:
+    _title(f"{found.pipeline} {found.month}: {_DECIDED[found.outcome]}")
+    _say(found.reason)
+    if found.champion:
+        _say(f"The champion is {found.champion}, trained in {found.trained}.")
+    if found.outcome == "retrain":
+        _say(_came(found.ordered) or f"No training is ordered yet; to order it: `{found.command}`.")
+        _say(f"Until {found.quiet_until} no further one is ordered.")
+    if found.evidence:
+        _show("What was looked at", _evidence_table(found.evidence))
+    _show("The months before", _decisions_table(found.history))
+
+
+def _came(ordered: Ordered | None) -> str:
+    """What came of a decision, in a sentence; empty if nothing was ordered."""
+    if ordered is None:
+        return ""
+    if ordered.order is None:
+        return f"A training was ordered for {ordered.month}, and the order withdrawn."
+    if ordered.model is None:
+        return f"A training is ordered for {ordered.month}; the month's next run makes it."
+    return f"A training was ordered for {ordered.month}, and {ordered.model} came of it: {ordered.outcome}."
+
+
+def _evidence_table(evidence: tuple[Evidence, ...]) -> Table:
+    table = _table("rule", "", ">found", ">interval", ">limit", "of", "finding")
+    for one in evidence:
+        interval = "" if one.lower is None or one.upper is None else f"{_figure(one.lower)} to {_figure(one.upper)}"
+        mark = Text("violated", "red") if one.violated else Text("kept", "green")
+        found, limit = ("" if number is None else _figure(number) for number in (one.found, one.limit))
+        table.add_row(one.rule, mark, found, interval, limit, one.about, Text(one.words))
+    return table
+
+
+def _decisions_table(history: tuple[PastDecision, ...]) -> Table:
+    table = _table("month", "decision", "violated", "what came of it", "because")
+    for one in history:
+        table.add_row(one.month, _DECIDED[one.outcome], ", ".join(one.violated), _came(one.ordered), Text(one.reason))
+    return table
 
 
 def _who(decision: Decision) -> str:

@@ -11,8 +11,9 @@ from churn_assets.spec.base import SpecModel
 from churn_assets.spec.environment import names_environment
 
 Kind = Literal[
-    "run_failed", "late_data", "promotion_blocked", "challenger_waits", "source_unreachable", "incoming_refused"
-]
+    "run_failed", "late_data", "columns_broken", "promotion_blocked", "challenger_waits", "quality_fell",
+    "retrain_wanted", "source_unreachable", "incoming_refused",
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What is told of, in the order in which it is shown."""
 

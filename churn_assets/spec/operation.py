@@ -95,6 +95,7 @@ class AutomationSpec(SpecModel):
         "0 8 4 1,4,7,10 *", description="When that is (UTC), as in cron: minute, hour, day of month, month, weekday."
     )
     retrain_tuning: bool = Field(False, description="Orders it with the searches that are made on order alone.")
+    retraining: Switch = Field("stopped", description="Orders a training where monitoring wants one.")
     check_seconds: int = Field(60, ge=10, description="Seconds between two looks for changed inputs and new files.")
     retries: RetriesSpec = RetriesSpec()
     breaker: BreakerSpec = BreakerSpec()

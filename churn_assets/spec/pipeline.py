@@ -19,6 +19,7 @@ from churn_assets.spec.feature_checks import FeatureChecksSpec
 from churn_assets.spec.features import Available, ColumnsFeature, FeatureSpec, PythonFeature, Told, types_of
 from churn_assets.spec.functions import source_of
 from churn_assets.spec.learning import CandidateSpec, EvaluationSpec, GatesSpec, TrainingSpec
+from churn_assets.spec.monitoring import MonitoringSpec
 from churn_assets.spec.months import MonthsSpec
 from churn_assets.spec.operation import AutomationSpec, CostsSpec, EngineSpec, OnlineSpec, ResourcesSpec, ValueSpec
 from churn_assets.spec.source import (
@@ -57,6 +58,7 @@ class PipelineSpec(SpecModel):
     evaluation: EvaluationSpec = EvaluationSpec()
     gates: GatesSpec = GatesSpec()
     value: ValueSpec
+    monitoring: MonitoringSpec = MonitoringSpec()
     online: OnlineSpec = OnlineSpec()
     automation: AutomationSpec = AutomationSpec()
     alerts: AlertsSpec = AlertsSpec()
@@ -115,6 +117,7 @@ class PipelineSpec(SpecModel):
             lag_days=self.months.lag_days,
             split=self.training.split,
             train_every=self.training.every,
+            hindsight=max(self.monitoring.retrain.of_months - 1, self.monitoring.retrain.cool_down),
         )
 
     @property

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from churn_assets_tests.installation import ROOT, Installation, small_spec
+from churn_assets_tests.daemons import daemon, wait_for
+from churn_assets_tests.installation import Installation, small_spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-PATIENCE = 90.0
 LOOKING = {"corrections": "running", "source": "running", "up_to_date": "running", "check_seconds": 10}
 """Everything that could ask for the same months, at once."""
 
@@ -35,29 +28,6 @@ def corrected(own_files: Installation) -> Installation:
     own_files.deliver("2024-01", own_files.received("2024-01").with_columns(data_gb=pl.lit(1.0)))
     assert own_files.run(["2024-01"])[0].success
     return own_files
-
-
-@contextmanager
-def daemon(installation: Installation, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, **installation.environment}
-    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", str(ROOT / "workspace.yaml")]
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(what: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, f"it didn't come in {PATIENCE} s; the log ends:\n{log.read_text()[-3000:]}"
-        time.sleep(0.3)
 
 
 def test_months_behind_a_correction_are_run_once_ascending_and_with_the_reason_though_the_daemon_is_killed(

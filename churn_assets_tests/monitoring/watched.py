@@ -113,9 +113,7 @@ class Watch:
     def _receive(self, month: Month) -> None:
         spec = self.spec
         self._snapshots[month] = pl.DataFrame(pl.from_arrow(self._source.read(month).batches.read_all()))
-        frames = {
-            month - m: self._snapshots[m].lazy() for m in spec.calendar.trailing(month, spec.calendar.lookback)
-        }
+        frames = {month - m: self._snapshots[m].lazy() for m in spec.calendar.trailing(month, spec.calendar.lookback)}
         stays = ~nw.col(str(spec.schema_.churned))
         self._features[month] = compute(frames, KEY, spec.features, stays, spec.observed).collect()
 
@@ -124,7 +122,11 @@ class Watch:
         later = [LaterMonth(self._snapshots[m].lazy()) for m in self.spec.calendar.label_months(snapshot)]
         customers = self._features[snapshot].lazy()
         known = label(customers, later, self.spec.label, KEY, self.spec.schema_.churned)
-        return known.with_columns(pl.lit(snapshot.first_day).alias("event_month")).filter(pl.col(LABEL).is_not_null()).collect()
+        return (
+            known.with_columns(pl.lit(snapshot.first_day).alias("event_month"))
+            .filter(pl.col(LABEL).is_not_null())
+            .collect()
+        )
 
     def _rows(self, month: Month) -> pl.DataFrame:
         """What a model of ``month`` learns from and is judged on."""
