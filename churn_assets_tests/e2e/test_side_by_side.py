@@ -28,7 +28,7 @@ def test_two_pipelines_share_nothing_that_either_writes(finished: Installation, 
         assert groups == {"churn", "broadband"}
         named = {
             "schedules": ("monthly", "up_to_date", "retrain"),
-            "sensors": ("source", "corrections", "labels_matured", "freshness", "failures", "alerts"),
+            "sensors": ("source", "corrections", "labels_matured", "freshness", "failures", "alerts", "retraining"),
         }
         for kind, names in named.items():
             found = {one.name for one in getattr(loaded, kind)}
