@@ -280,9 +280,10 @@ class Calendar:
     def _remembered(self) -> int:
         """Months for which a decision to retrain matters: until the model that it orders has been judged, and longer.
 
-        A model that is to learn from a month is trained 3h later at the most, and judged after h more.
+        A model that is to learn from a month is trained 3h later at the most, and judged after h more. What it
+        predicts may rest on a month that lies k behind, and is known h later.
         """
-        return max(self.hindsight, 4 * self.horizon)
+        return max(self.hindsight, 4 * self.horizon, self.lookback + self.horizon)
 
     def windows(self, reader: str, month: Month) -> tuple[Window, ...]:
         """Every window that ``reader`` reads to make ``month``."""

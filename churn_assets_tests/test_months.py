@@ -222,7 +222,7 @@ def test_monitoring_remembers_earlier_months_alone_until_a_training_has_been_jud
 ) -> None:
     month = calendar.start + age
     remembered = replace(calendar, hindsight=hindsight).window("monitoring", month, "monitoring").months
-    back = max(hindsight, 4 * calendar.horizon)
+    back = max(hindsight, 4 * calendar.horizon, calendar.lookback + calendar.horizon)
     assert remembered == month_range(max(calendar.start, month - back), month - 1)
 
 

@@ -14,7 +14,7 @@ from churn_assets.monitoring.realised import Realised
 from churn_assets.monitoring.retraining import RetrainDecision, Rule, Rules, Seen, decide
 from churn_assets.months import Month
 
-CALIBRATION: tuple[Rule, ...] = ("calibration", "rate")
+CALIBRATION: tuple[Rule, ...] = ("calibration", "rate", "jump")
 """Rules by which a model is badly calibrated."""
 TITLES = {"keep": "keep the champion", "retrain": "train a new model", "wait": "a new model is wanted, and under way",
           "mend_data": "mend the data first"}  # fmt: skip

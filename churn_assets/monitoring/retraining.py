@@ -27,7 +27,7 @@ from churn_assets.spec.monitoring import RetrainSpec
 Outcome = Literal["keep", "retrain", "wait", "mend_data"]
 """The champion is kept; a training is to be ordered; one is wanted, and under way; the source is to be mended first."""
 
-Rule = Literal["auc", "floor", "calibration", "rate", "drift", "age", "data"]
+Rule = Literal["auc", "floor", "calibration", "rate", "jump", "drift", "age", "data"]
 OF_OUTCOMES: tuple[Rule, ...] = ("auc", "floor", "calibration", "rate")
 """Rules about predictions whose outcome is known."""
 COUNTED: tuple[Rule, ...] = (*OF_OUTCOMES, "drift")
@@ -115,7 +115,8 @@ class RetrainDecision:
     def remembered(self) -> list[Any]:
         """All that decisions of later months depend on."""
         violated = sorted([e.rule, e.about] for e in self.evidence if e.violated)
-        return [self.outcome, self.champion, self.learn_in, self.quiet_until, violated]
+        rates = [[e.found, e.lower, e.upper] for e in self.evidence if e.rule == "rate"]
+        return [self.outcome, self.champion, self.learn_in, self.quiet_until, violated, rates]
 
     def as_dict(self) -> dict[str, Any]:
         """The decision as JSON keeps it."""
@@ -166,10 +167,10 @@ def decide(month: Month, seen: Seen, earlier: Sequence[RetrainDecision], rules: 
 
 def _evidence(month: Month, seen: Seen, before: Mapping[Month, RetrainDecision], rules: Rules) -> Iterator[Evidence]:
     champion, spec = str(seen.champion), rules.spec
-    scored = before.get(month - rules.calendar.horizon)
-    # What was predicted of broken data says nothing of the model.
-    if seen.realised and not (scored and scored.outcome == "mend_data"):
-        yield from _judged(seen.realised, rules)
+    # What was predicted of broken data says nothing of the model; features look back on it for a while.
+    read = rules.calendar.trailing(month - rules.calendar.horizon, rules.calendar.lookback)
+    if seen.realised and not any(m in before and before[m].outcome == "mend_data" for m in read):
+        yield from _judged(seen.realised, before.get(month - 1), rules)
     share = sum(seen.moved.values())
     yield Evidence("drift", share, spec.drift_share, share > spec.drift_share, champion, _moved(seen.moved, share))
     if seen.trained:
@@ -181,7 +182,7 @@ def _evidence(month: Month, seen: Seen, before: Mapping[Month, RetrainDecision],
         yield Evidence("data", None, None, True, champion, words)
 
 
-def _judged(realised: Realised, rules: Rules) -> Iterator[Evidence]:
+def _judged(realised: Realised, before: RetrainDecision | None, rules: Rules) -> Iterator[Evidence]:
     """What the outcome says of the model that had scored the customers; too few of them violate nothing."""
     gates = rules.gates
     enough = realised.known >= gates.min_rows and realised.left >= gates.min_positives
@@ -196,7 +197,9 @@ def _judged(realised: Realised, rules: Rules) -> Iterator[Evidence]:
         words, most = f"its predictions were {error.value:.2%} off on average", gates.max_calibration_error
         above = enough and _ends(error).lower > most
         yield Evidence("calibration", error.value, most, above, error.model, words, error.lower, error.upper)
-    yield from _rate(realised, enough, rules.spec.max_rate_ratio)
+    for rate in _rate(realised, enough, rules.spec.max_rate_ratio):
+        yield rate
+        yield from _jump(rate, before, enough, rules.spec.max_jump)
 
 
 def _beside_promise(auc: Figure, enough: bool, margin: float) -> Evidence:
@@ -217,6 +220,25 @@ def _rate(realised: Realised, enough: bool, most: float) -> Iterator[Evidence]:
     words = f"{rate.value:.2%} left where it had predicted {predicted:.2%}"
     beyond = enough and (low > most or high < 1 / most)
     yield Evidence("rate", rate.value / predicted, most, beyond, rate.model, words, low, high)
+
+
+def _jump(rate: Evidence, before: RetrainDecision | None, enough: bool, most: float) -> Iterator[Evidence]:
+    """The same beside the month before: a season comes by degrees, a shock does not."""
+    last = next((e for e in before.evidence if e.rule == "rate"), None) if before else None
+    now, then = (_logarithm(one) for one in (rate, last))
+    if now is None or then is None or last is None:
+        return
+    grown = difference(now, then)
+    words = f"{rate.found:.2f} times as many left as it had predicted, after {last.found:.2f} times in the month before"
+    yield Evidence("jump", math.exp(grown.value), most, enough and math.exp(grown.lower) > most, rate.about, words,
+                   math.exp(grown.lower), math.exp(grown.upper))  # fmt: skip
+
+
+def _logarithm(ratio: Evidence | None) -> Interval | None:
+    """The logarithm of a ratio with its interval; None where there is none."""
+    if ratio is None or not (ratio.found and ratio.lower and ratio.upper):
+        return None
+    return Interval(math.log(ratio.found), math.log(ratio.lower), math.log(ratio.upper))
 
 
 def _ends(figure: Figure, what: Literal["value", "promised"] = "value") -> Interval:
@@ -272,9 +294,11 @@ def _mend(broken: Sequence[str]) -> str:
 
 def _kept(found: RetrainDecision, spec: RetrainSpec) -> str:
     about = [e for e in found.evidence if e.about == found.champion]
-    if once := [e.words for e in about if e.violated]:
+    if once := [e.words for e in about if e.violated and e.rule != "jump"]:
         often = f"{spec.violations} of {_counted(spec.of_months, 'month')}"
         return f"The champion stays for now: {_some(once)}. That has to show in {often}."
+    if sudden := [e.words for e in found.evidence if e.violated and e.rule == "jump"]:
+        return f"The champion stays for now: {_some(sudden)}. Only if it lasts, a new model is wanted."
     if any(e.violated for e in found.evidence):
         return "The champion stays: an earlier one was worse than it promised, and its successor has yet to be judged."
     if any(e.rule in OF_OUTCOMES for e in about):

@@ -54,6 +54,11 @@ class RetrainSpec(SpecModel):
         description="How many times as many, or as few, may leave as were predicted, beyond what chance explains. The "
         "calibration error has its limit in gates.",
     )  # fmt: skip
+    max_jump: float = Field(
+        1.3, gt=1, le=100,
+        description="How many times as large that ratio may be as in the month before, beyond what chance explains. "
+        "Told in the month, as of a shock; by itself it is no reason to train.",
+    )  # fmt: skip
     drift_share: float = Field(
         0.3, gt=0, le=1, description="Share of the champion's importance that features which have moved may carry."
     )

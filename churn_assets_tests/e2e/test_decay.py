@@ -116,7 +116,7 @@ def test_the_asset_shows_the_decision_its_evidence_and_the_drift(struck: Install
     assert (shown["new model wanted"].value, shown["to be trained in"].value) == (1, NEXT)
     rules = {str(r.data["rule"]): r.data for r in shown["evidence"].records}  # type: ignore[attr-defined]
     assert rules["rate"]["violated"] and rules["rate"]["lower"] > rules["rate"]["limit"]
-    assert set(rules) == {"auc", "floor", "calibration", "rate", "drift", "age"}
+    assert set(rules) == {"auc", "floor", "calibration", "rate", "jump", "drift", "age"}
     assert isinstance(shown["importance of what has moved"].value, float)
     assert sum("Drift against" in name and isinstance(v, dg.MarkdownMetadataValue) for name, v in shown.items()) == 2
     record = struck.pipeline().lake.record("drift", Month.parse("2024-05"))

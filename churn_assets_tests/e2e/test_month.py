@@ -70,7 +70,9 @@ def test_the_exported_list_is_ranked_and_within_the_budget(finished: Installatio
     assert pl.read_csv(exported / "predictions.csv").height == len(scores)
 
 
-def test_mlflow_holds_a_finished_run_a_month_and_the_aliases_mirror_the_decisions(finished: Installation) -> None:
+def test_mlflow_holds_a_finished_run_a_month_and_the_aliases_mirror_the_decisions(
+    finished: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
 
     pipeline = finished.pipeline()
@@ -85,6 +87,7 @@ def test_mlflow_holds_a_finished_run_a_month_and_the_aliases_mirror_the_decision
     assert decided is not None
     champion = client.get_model_version_by_alias("churn", "champion")
     assert champion.tags["model_id"] == decided.facts["champion"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", pipeline.settings.mlflow_uri)  # So that MLflow's own is undone.
     mlflow.set_tracking_uri(pipeline.settings.mlflow_uri)
     served = mlflow.pyfunc.load_model("models:/churn@champion")
     assert served.metadata.signature is not None

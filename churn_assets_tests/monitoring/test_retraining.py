@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from churn_assets.monitoring.figures import Figure
 from churn_assets.monitoring.realised import Realised
-from churn_assets.monitoring.retraining import RetrainDecision, Rules, Seen, decide
+from churn_assets.monitoring.retraining import Evidence, RetrainDecision, Rules, Seen, decide
 from churn_assets.months import Calendar, Month
 from churn_assets.spec.learning import GatesSpec
 from churn_assets.spec.monitoring import RetrainSpec
@@ -105,6 +105,22 @@ def test_what_chance_explains_violates_nothing(harmless: Realised) -> None:
     assert [d.outcome for d in live([seen(realised=harmless)] * 6)] == ["keep"] * 6
 
 
+def test_more_who_leave_all_at_once_are_told_and_are_no_reason_to_train() -> None:
+    def jumps(*rates: float) -> list[bool]:
+        decisions = live([seen(realised=realised(rate=rate)) for rate in rates])
+        assert [d.outcome for d in decisions] == ["keep"] * len(rates)
+        return [any(e.rule == "jump" and e.violated for e in d.evidence) for d in decisions]
+
+    assert jumps(0.025, 0.042, 0.042) == [False, True, False]
+    assert jumps(0.042, 0.025, 0.03, 0.036, 0.042) == [False] * 5
+    assert jumps(0.042) == [False]
+    struck = live([seen(realised=realised(rate=rate)) for rate in (0.025, 0.042)])[-1]
+    assert struck.reason == (
+        "The champion stays for now: 1.40 times as many left as it had predicted, after 0.83 times in the month "
+        "before. Only if it lasts, a new model is wanted."
+    )
+
+
 def test_the_floor_holds_even_where_little_was_promised() -> None:
     low = Figure("realised_auc", "2025-01", "champion", "m1", 0.55, 0.53, 0.57, 0.56, 0.53, 0.59)
     poor = replace(realised(), figures=(low,))
@@ -158,7 +174,11 @@ def test_what_was_predicted_of_broken_data_is_no_fault_of_the_model() -> None:
     assert outcomes(MENDED, AUC, KEPT) == ["mend_data", "keep", "keep"]
     assert outcomes(MENDED, AUC, AUC) == ["mend_data", "keep", "keep"]
     assert outcomes(MENDED, DRIFT) == ["mend_data", "keep"]
-    assert outcomes(MENDED, AUC, AUC, AUC)[-1] == "retrain"
+    # Features of the three months after it look back on it.
+    assert outcomes(MENDED, *[AUC] * 5) == ["mend_data", *["keep"] * 5]
+    assert outcomes(MENDED, *[AUC] * 6)[-1] == "retrain"
+    at_once = live([seen(what) for what in (MENDED, AUC, AUC, AUC)], calendar=replace(CALENDAR, lookback=0))
+    assert [d.outcome for d in at_once] == ["mend_data", "keep", "keep", "retrain"]
 
 
 def test_a_pipeline_that_trains_each_month_orders_nothing_and_says_so() -> None:
@@ -251,12 +271,17 @@ def test_the_calendars_window_holds_every_decision_that_matters(
     assert live([seen(one) for one in what], calendar, calendar.start, **spec) == made
 
 
+def _told_otherwise(evidence: Evidence) -> Evidence:
+    """The evidence with other words, and another figure unless the next month compares its own with it."""
+    return replace(evidence, words="", found=evidence.found if evidence.rule == "rate" else 0.0)
+
+
 @settings(max_examples=20, deadline=None)
 @given(months)
 def test_decisions_that_remember_the_same_are_the_same_to_later_months(what: list[str]) -> None:
     rules = Rules(RetrainSpec(), GatesSpec(), CALENDAR)
     decisions = live([seen(w) for w in what])
-    other = [replace(d, reason="otherwise told", evidence=tuple(replace(e, words="", found=0.0) for e in d.evidence))
+    other = [replace(d, reason="otherwise told", evidence=tuple(_told_otherwise(e) for e in d.evidence))
              for d in decisions]  # fmt: skip
     assert [d.remembered for d in other] == [d.remembered for d in decisions]
     then, now = FIRST + len(what), seen(AUC)

@@ -167,29 +167,31 @@ class Watch:
         spec, calendar = self.spec, self.spec.calendar
         scorers = {role: kept for role, kept in ((CHAMPION, champion), (CHALLENGER, challenger)) if kept}
         self._scores[month] = {role: (kept, self._scored(month, kept)) for role, kept in scorers.items()}
-        drift, wrong = None, ()
+        drift: Drift | None = None
+        wrong: tuple[str, ...] = ()
+        seen = Seen(realised=self._realised(calendar.matured_by(month)))
         if champion:
-            now, before = (self._with_score(m, champion) for m in (month, month - 1))
+            now = self._with_score(month, champion)
+            before = self._with_score(month - 1, champion) if month > calendar.start else None
             watched = spec.monitoring
             drift = measure(now, champion.reference, before, watched.drift, champion.model.importance())
             wrong = tuple(broken(now, champion.reference, spec.feature_names, watched.retrain.max_scale,
                                  watched.drift.min_rows))  # fmt: skip
-        realised = self._realised(calendar.matured_by(month))
-        moved = {n: drift.importance.get(n, 0.0) for n in drift.moved(TRAINING) if n != SCORE} if drift else {}
-        seen = Seen(*((champion.name, champion.trained) if champion else (None, None)), moved, wrong, realised)
+            moved = {name: drift.importance.get(name, 0.0) for name in drift.moved(TRAINING) if name != SCORE}
+            seen = Seen(champion.name, champion.trained, moved, wrong, seen.realised)
         window = calendar.window("monitoring", month, "monitoring").months
         earlier: Sequence[Any] = [self._decisions[m] for m in window if m in self._decisions]
         rules = Rules(spec.monitoring.retrain, spec.gates, calendar)
         self._decisions[month] = retraining.decide(month, seen, earlier, rules)
-        return Watched(month, champion.name if champion else None, drift, wrong, realised, self._decisions[month])
+        return Watched(month, seen.champion, drift, wrong, seen.realised, self._decisions[month])
 
     def _scored(self, month: Month, kept: _Kept) -> pl.DataFrame:
         rows = self._features[month]
         return rows.select(KEY).with_columns(pl.Series("p", kept.model.predict(rows)))
 
-    def _with_score(self, month: Month, kept: _Kept) -> pl.DataFrame | None:
-        rows = self._features.get(month)
-        return rows.with_columns(pl.Series(SCORE, kept.model.predict(rows))) if rows is not None else None
+    def _with_score(self, month: Month, kept: _Kept) -> pl.DataFrame:
+        rows = self._features[month]
+        return rows.with_columns(pl.Series(SCORE, kept.model.predict(rows)))
 
     def _realised(self, snapshot: Month | None) -> Realised | None:
         scores = self._scores.get(snapshot, {}) if snapshot else {}
