@@ -160,7 +160,8 @@ def _bucket(value: nw.Expr, edges: Sequence[float]) -> nw.Expr:
 
 
 def _rank(value: nw.Expr, by: Sequence[str]) -> nw.Expr:
+    # Polars may divide by a number as it multiplies by its reciprocal, and rounds otherwise then: so it always does.
     if not by:
-        return value.rank("average") / value.count()
-    share = value.rank("average").over(*by) / value.count().over(*by)
+        return value.rank("average") * (1 / value.count())
+    share = value.rank("average").over(*by) * (1 / value.count().over(*by))
     return nw.when(reduce(operator.and_, (~nw.col(name).is_null() for name in by))).then(share)

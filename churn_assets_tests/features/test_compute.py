@@ -142,6 +142,13 @@ def test_later_months_longer_windows_and_absent_customers_decide_nothing(panel: 
     assert computed({**poisoned, DEPTH: poison, -1: poison}, ALL) == found
 
 
+def test_a_rank_is_the_same_to_the_last_bit_each_time() -> None:
+    panel: Panel = {0: {f"c{i}": {"x": x} for i, x in enumerate([-0.25, -0.25, -1.5])}, 1: {}}
+    wanted = features({"kind": "mean", "column": "x", "months": 2}, {"kind": "rank", "column": "x_mean_2m"})
+    first = computed(panel, wanted)
+    assert all(computed(panel, wanted) == first for _ in range(60))
+
+
 @settings(max_examples=10, deadline=None)
 @given(panels)
 def test_values_have_the_types_that_the_specification_tells(panel: Panel) -> None:
