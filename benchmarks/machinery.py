@@ -1,7 +1,7 @@
 """Measures what Dagster and our layer over it cost: months by the command line, by the UI, and by a plain loop.
 
-    python benchmarks/machinery.py --months 24 --rounds 3
-    python benchmarks/machinery.py --months 6 --rounds 1 --without-ui
+    PYTHONPATH=. python benchmarks/machinery.py --months 24 --rounds 3
+    PYTHONPATH=. python benchmarks/machinery.py --months 6 --rounds 1 --without-ui
 
 Every way makes the same months of the shipped pipeline, in an installation and a process of its own; rounds are
 interleaved, and ratios are of medians. CPU seconds tell more than seconds where the machine is shared.

@@ -1,7 +1,7 @@
 """Measures the online store: loads and reads of each backend beside a bare loop over the same driver.
 
-    python benchmarks/online.py --customers 100000 --rounds 3
-    python benchmarks/online.py --customers 1000000 --rounds 1 --backends sqlite
+    PYTHONPATH=. python benchmarks/online.py --customers 100000 --rounds 3
+    PYTHONPATH=. python benchmarks/online.py --customers 1000000 --rounds 1 --backends sqlite
 
 A month of 40 features: 25 numbers, 8 integers, 5 flags, and 2 categories. The bare loops do the least possible: rows as
 MessagePack into one table (or hash) with the driver's own bulk command, and one SELECT (or HGET) a customer. They
