@@ -44,7 +44,9 @@ def main() -> None:
         lake = installation.pipeline().lake
         source = installation.pipeline().source
         assert isinstance(source, SimulatedSource)
-        predicted, hazards, left = [], [], []
+        predicted: list[pl.Series] = []
+        hazards: list[pl.Series] = []
+        left: list[pl.Series] = []
         for month in [start + i for i in range(given.months - 1 - LAST, given.months - 1)]:
             scored, after = lake.record("predictions", month), lake.record("validated_data", month + 1)
             assert scored and after
@@ -53,7 +55,8 @@ def main() -> None:
                 .join(source.true_hazard(month), on="customer_id")
                 .join(lake.scan_record(after).select("customer_id", "churned").collect(), on="customer_id")
             )  # fmt: skip
-            predicted.append(rows["p_leave"]), hazards.append(rows["hazard"]), left.append(rows["churned"])
+            for parts, column in ((predicted, "p_leave"), (hazards, "hazard"), (left, "churned")):
+                parts.append(rows[column])
         outcome = pl.concat(left).to_numpy()
         print(f"{given.customers:,} customers, {given.months} months in {seconds:.0f} s, "
               f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")  # fmt: skip

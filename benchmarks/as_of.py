@@ -72,12 +72,13 @@ def by_duckdb(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
 
     with duckdb.connect() as db:
         db.register("asked", rows)
-        return db.sql(
+        found: pl.DataFrame = db.sql(
             "select asked.*, known.* exclude (customer_id, available_at) from asked asof left join "
             "read_parquet(?, hive_partitioning = false) known on asked.customer_id = known.customer_id "
             "and asked.timestamp >= known.available_at",
             params=[files(folder)],
         ).pl()
+    return found
 
 
 def by_polars(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:

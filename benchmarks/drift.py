@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,13 +60,14 @@ def naive(now: pd.DataFrame, then: pd.DataFrame) -> dict[str, tuple[float, float
     """The p-value, the effect and the stability index of each column, against one other sample."""
     from scipy.stats import chi2_contingency, ks_2samp
 
-    found = {}
+    found: dict[str, tuple[float, float, float]] = {}
+    shares: list[Any]
     for name in now.columns:
         if now[name].dtype == float:
             test = ks_2samp(now[name].dropna(), then[name].dropna(), method="asymp")
             _, edges = pd.qcut(then[name], 10, retbins=True, duplicates="drop")
             edges[0], edges[-1] = -np.inf, np.inf
-            shares = [pd.cut(f[name], edges).value_counts(normalize=True, sort=False) for f in (then, now)]
+            shares = [pd.cut(f[name], list(edges)).value_counts(normalize=True, sort=False) for f in (then, now)]
             p, effect = test.pvalue, test.statistic
         else:
             both = pd.concat([then[name], now[name]], keys=["then", "now"]).reset_index(level=0)
@@ -82,7 +84,7 @@ def go(way: str, folder: Path, months: int) -> tuple[Taken, dict[tuple[str, str]
     """The seconds and CPU seconds of every month, the reading left out, and the effects that the last one found."""
     training = pl.read_parquet(folder / "0.parquet")
     reference: Reference = full_reference(training, training.columns, None) if way == "ours" else {}
-    taught, before = training.to_pandas() if way == "naive" else None, training
+    taught, before = training.to_pandas() if way == "naive" else pd.DataFrame(), training
     del training
     taken: Taken = []
     effects = {}

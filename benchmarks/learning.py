@@ -132,7 +132,8 @@ WAYS = {"ours": ours, "bare": bare}
 def go_once(way: str, folder: Path) -> None:
     """Does one thing and prints what it took, as JSON."""
     rows = pl.read_parquet(folder / "rows.parquet")
-    begun, cpu, marks = time.perf_counter(), time.process_time(), {}
+    begun, cpu = time.perf_counter(), time.process_time()
+    marks: dict[str, float] = {}
 
     def took(step: str) -> None:
         marks[step] = time.perf_counter() - begun - sum(marks.values())

@@ -52,6 +52,7 @@ def loop(installation: Installation, months: list[Month]) -> None:
 
     import dagster as dg
 
+    from churn_assets import usage
     from churn_assets.assets.stage import Work, _write
     from churn_assets.assets.tracking import tracking_resource
 
@@ -62,13 +63,13 @@ def loop(installation: Installation, months: list[Month]) -> None:
         run = dg.DagsterRun(job_name="loop")
         with installation.active(), dg.build_resources({"tracker": resource}, dagster_run=run) as resources:
             for name in STAGES:
-                stage, log = ALL[name], logging.getLogger("loop")
+                stage, log, used = ALL[name], logging.getLogger("loop"), usage.start()
                 work = Work(pipeline, month, stage.code(pipeline), run.run_id, log, resources.tracker, name)
                 inputs = stage.read(pipeline, month)
                 made = stage.make(work)
                 if made.effect:
                     made.effect()
-                _write(stage, work, made, inputs)
+                _write(stage, work, made, inputs, used())
 
 
 def timed(command: list[str], installation: Installation) -> Took:

@@ -33,12 +33,9 @@ import numpy as np
 import polars as pl
 from memory import peak_mib
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from churn_assets.months import Month  # noqa: E402
-from churn_assets.spec import OnlineSpec  # noqa: E402
-from churn_assets.store.online import OnlineStore, open_online_store  # noqa: E402
+from churn_assets.months import Month
+from churn_assets.spec import OnlineSpec
+from churn_assets.store.online import OnlineStore, open_online_store
 
 BACKENDS = ("sqlite", "redis", "postgres")
 MONTH = Month(2024, 1)
@@ -89,7 +86,7 @@ def bare_redis(url: str) -> Bare:
 
     def load(rows: pl.DataFrame) -> None:
         client.unlink("bare")
-        items = packed(rows)
+        items: Iterator[Any] = packed(rows)
         with client.pipeline(transaction=False) as commands:
             while part := list(chain.from_iterable(islice(items, 5000))):
                 commands.hset("bare", items=part)
@@ -185,15 +182,18 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         for name in asked.backends:
-            url = None
+            url: str | None
             if name == "redis":
                 url = stack.enter_context(running_redis()).url()
+                bare = bare_redis(url)
             elif name == "postgres":
                 url = stack.enter_context(running_postgres()).url.render_as_string(hide_password=False)
+                bare = bare_postgres(url)
+            else:
+                url, bare = None, bare_sqlite(folder / "bare.sqlite")
             store = open_online_store(OnlineSpec(url=url), "churn", folder / "churn.sqlite")
-            bares = {"sqlite": bare_sqlite, "redis": bare_redis, "postgres": bare_postgres}
             with closing(store):
-                measure(name, store, bares[name](url or folder / "bare.sqlite"), rows, asked.rounds, asked.reads)
+                measure(name, store, bare, rows, asked.rounds, asked.reads)
         if "sqlite" in asked.backends:
             file = folder / "month.parquet"
             rows.write_parquet(file)

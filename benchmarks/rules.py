@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -62,7 +63,7 @@ def as_text(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def schema() -> SchemaSpec:
-    columns: list[dict[str, object]] = [
+    columns: list[Any] = [
         *({"name": n, "type": "category", "allowed": v} for n, v in CATEGORIES.items()),
         *({"name": n, "type": "boolean"} for n in FLAGS),
         *({"name": n, "type": "integer", "min": 0, "max": top} for n, top in INTEGERS.items()),

