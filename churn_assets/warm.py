@@ -13,6 +13,7 @@ forks themselves.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -102,6 +103,9 @@ def load() -> None:
                 importlib.import_module(name)
             except ImportError:
                 continue
+    # So that no run looks for garbage in it, which would also copy what forks share.
+    gc.collect()
+    gc.freeze()
 
 
 def serve(line: socket.socket) -> None:
