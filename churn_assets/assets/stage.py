@@ -374,7 +374,7 @@ def _run(stage: Stage, work: Work) -> Generator[Any, None, bool]:
     _tell(stage, work, records[stage.name].status)
     for name in stage.tables:
         if name == stage.name:
-            checks, metadata = (*made.checks, *guard.checks()), {**made.metadata, **shown}
+            checks, metadata = (*made.checks, *guard.checks()), {**shown, **made.metadata}
             yield _result(stage, work, records[name], checks, skip, metadata, used, made.rows)
         else:
             beside = made.also[name]
@@ -574,10 +574,21 @@ def _result(
         shown["preview"] = _shown(sample.head(PREVIEW_ROWS))
     return dg.MaterializeResult(
         asset_key=dg.AssetKey([work.pipeline.name, record.table]),
-        metadata=shown,
+        metadata={**(_shown_when_made(work, record) if skip.skip else {}), **shown},
         data_version=dg.DataVersion(record.content),
         check_results=_check_results(stage, work, checks),
     )
+
+
+def _shown_when_made(work: Work, record: MonthRecord) -> Mapping[str, Any]:
+    """What was shown of a month that is left as it stands: the UI shows and plots what its newest run tells."""
+    key = dg.AssetKey([work.pipeline.name, record.table])
+    wanted = dg.AssetRecordsFilter(key, asset_partitions=[str(work.month)])
+    for found in work.instance.fetch_materializations(wanted, limit=1).records:
+        shown = found.asset_materialization.metadata
+        if "content" in shown and shown["content"].value == record.content:
+            return dict(shown)
+    return {}
 
 
 def _stands(pipeline: Pipeline, record: MonthRecord, rows: int | None) -> pl.DataFrame:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -101,19 +103,27 @@ def test_mlflow_holds_a_finished_run_a_month_and_the_aliases_mirror_the_decision
     assert served.predict(customers.select(names).to_pandas()) == pytest.approx(rows["p_leave"].to_list(), abs=1e-12)
 
 
-def test_an_unchanged_month_is_skipped_with_the_reason(own: Installation) -> None:
+def test_an_unchanged_month_is_skipped_with_the_reason_and_still_shows_what_was_made(own: Installation) -> None:
+    def shown(run_id: str) -> dict[str, dict[str, Any]]:
+        with own.instance() as instance:
+            events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        made = [e.dagster_event.step_materialization_data.materialization for e in events if e.dagster_event]
+        return {m.asset_key.path[-1]: {name: v.value for name, v in m.metadata.items()} for m in made}
+
+    def of_the_table(metadata: dict[str, Any]) -> dict[str, Any]:
+        return {name: v for name, v in metadata.items() if not re.match("outcome|why|.*seconds|peak memory", name)}
+
     before = own.contents("2024-04")
-    (result,) = own.run(["2024-04"])
-    assert result.success
+    forced, result = (own.run(["2024-04"], **how)[0] for how in ({"force": "raw_data"}, {}))
+    assert forced.success and result.success
     assert own.contents("2024-04") == before
-    with own.instance() as instance:
-        events = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        outcomes = [
-            e.dagster_event.step_materialization_data.materialization.metadata["outcome"].value
-            for e in events
-            if e.dagster_event
-        ]
-    assert outcomes == ["skipped"] * len(ASSETS)
+    made, left = shown(forced.run_id), shown(result.run_id)
+    assert [metadata["outcome"] for metadata in left.values()] == ["skipped"] * len(ASSETS)
+    assert {metadata["why"] for metadata in left.values()} == {
+        f"Skipped: same inputs and code as in run {forced.run_id}."
+    }
+    assert {name: of_the_table(m) for name, m in left.items()} == {name: of_the_table(m) for name, m in made.items()}
+    assert {"charts", "auc"} <= set(left["model"])
 
 
 def test_a_forced_month_and_a_month_computed_alone_after_later_ones_are_byte_equal(own: Installation) -> None:
