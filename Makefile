@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check format clean
+.PHONY: help install demo dev test quick check format clean
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ dev: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000
 
 test: $(STAMP)  ## Run all tests, on all cores
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+quick: $(STAMP)  ## Run the quick tests, on all cores
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not e2e and not slow'
 
 check: $(STAMP)  ## Lint and check types
 	@$(BIN)/ruff check .

@@ -447,6 +447,7 @@ def tables(draw: st.DrawFn) -> dict[str, list[str]]:
     return {**table, "churned": draw(st.lists(st.sampled_from(["yes", "no"]), min_size=rows, max_size=rows))}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
 def test_whatever_the_table_the_proposal_takes_all_its_rows_or_says_why_not(

@@ -122,6 +122,7 @@ def test_the_configuration_of_a_run_names_just_what_was_asked_for() -> None:
     assert run_config(asked) == {"resources": {"run_options": {"config": given}}}
 
 
+@pytest.mark.slow
 def test_every_step_tells_what_it_used(finished: Installation) -> None:
     for stage in ("raw_data", "model"):
         told = metadata(finished, stage)
