@@ -30,7 +30,8 @@ class State:
     """How one month of one stage stands.
 
     ``stale`` means made from something that has changed since; ``reason`` says what, and ``against`` is the
-    fingerprint of what it would be made from now. ``pending``: nothing has changed, and it waits to be made anew.
+    fingerprint of what it would be made from now. Where nothing has changed, ``against`` is the run that made it:
+    ``pending`` waits to be decided anew, and of ``lost`` files are gone.
     """
 
     stage: str
@@ -40,6 +41,7 @@ class State:
     rows: int = 0
     against: str = ""
     pending: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ def state_of(pipeline: Pipeline, stage: str, month: Month, code: str) -> State:
         return State(stage, month, "stale", str(pending), record.rows, record.run_id, pending=True)
     if reason := changes(record, inputs, code):
         return State(stage, month, "stale", reason, record.rows, fingerprint(inputs, code))
+    if gone := pipeline.lake.gone(record):
+        reason = f"{gone[0].name} is gone (removed by hand, or by a vacuum)."
+        return State(stage, month, "stale", reason, record.rows, record.run_id, lost=True)
     return State(stage, month, record.status, record.reason, record.rows)
 
 

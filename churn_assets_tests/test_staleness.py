@@ -96,6 +96,19 @@ def test_a_month_is_missing_then_present_then_stale_then_present_again(pipeline:
     assert state_of(pipeline, "validated_data", JAN, "v2").status == "stale"
 
 
+def test_a_month_whose_file_was_removed_is_stale_until_it_is_made_again(pipeline: Pipeline) -> None:
+    lost = make(pipeline, "raw_data", JAN)
+    make(pipeline, "validated_data", JAN)
+    (pipeline.lake.root / "raw_data" / lost.files[0]).unlink()
+    state = state_of(pipeline, "raw_data", JAN, "v1")
+    assert (state.status, state.lost, state.against) == ("stale", True, "run 1")
+    assert state.reason == f"{Path(lost.files[0]).name} is gone (removed by hand, or by a vacuum)."
+    assert state_of(pipeline, "validated_data", JAN, "v1").status == "present"
+    make(pipeline, "raw_data", JAN)
+    assert state_of(pipeline, "raw_data", JAN, "v1").status == "present"
+    assert state_of(pipeline, "validated_data", JAN, "v1").status == "present"
+
+
 def test_a_correction_makes_exactly_the_readers_of_its_month_stale(pipeline: Pipeline) -> None:
     months = [JAN + i for i in range(5)]
     for month in months:

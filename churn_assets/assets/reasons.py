@@ -37,7 +37,8 @@ class Need:
         reason: why, in a sentence.
         source: what the source says of it now, or said when it was read; empty while it doesn't say.
         stages: those to run.
-        pending: the runs that had to leave a decision open, by which one wait is told from the next.
+        pending: the runs that had to leave a decision open, or whose files are gone, by which one wait or loss is told
+            from the next.
     """
 
     month: Month
@@ -206,7 +207,7 @@ class Look:
 
     def _correction(self, month: Month, stale: list[State]) -> Need:
         stages = STAGES if stale[0].stage == "raw_data" else BEHIND_SOURCE
-        pending = tuple(s.against for s in stale if s.pending)
+        pending = tuple(s.against for s in stale if s.pending or s.lost)
         return Need(month, _became(self.pipeline, stale[0]), self._recorded(month), stages, pending)
 
     def _labelled(self, month: Month) -> bool:

@@ -513,9 +513,7 @@ def _stop_what_follows(stage: Stage, work: Work, checks: Iterable[Check]) -> Non
 
 def _whole(stage: Stage, pipeline: Pipeline, records: Mapping[str, MonthRecord]) -> bool:
     """Whether all that was made still lies where it was put."""
-    in_lake = all(
-        (pipeline.lake.root / name / file).exists() for name, record in records.items() for file in record.files
-    )
+    in_lake = not any(pipeline.lake.gone(record) for record in records.values())
     return in_lake and set(records) == set(stage.tables) and stage.intact(pipeline, records[stage.name])
 
 

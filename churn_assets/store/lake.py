@@ -178,14 +178,18 @@ class Lake:
         Raises:
             LakeError: some are gone.
         """
-        files = [self.root / record.table / name for name in record.files]
-        if gone := [f for f in files if not f.exists()]:
+        if gone := self.gone(record):
             month = Month.parse(record.month)
             raise LakeError(
                 f"{record.table} {month}: expected {gone[0]}, found no such file (removed by hand, or by a vacuum). "
-                f"Run `{self.remedy.format(first=month, last=month)} --force`."
+                f"Run `{self.remedy.format(first=month, last=month)}`."
             )
-        return files
+        return [self.root / record.table / name for name in record.files]
+
+    def gone(self, record: MonthRecord) -> list[Path]:
+        """The Parquet files that ``record`` names and that aren't there any more."""
+        files = [self.root / record.table / name for name in record.files]
+        return [file for file in files if not file.exists()]
 
     def _refuse_changed_types(self, window: Window, schemas: Mapping[str, pl.Schema]) -> None:
         seen: dict[str, tuple[str, pl.DataType]] = {}

@@ -272,6 +272,15 @@ class TestCorrections:
         assert all(told.startswith(f"validated_data 2024-02 became version {version}") for told in reasons(found))
         assert all(dg.AssetKey(["shop", "raw_data"]) not in r.asset_selection for r in found)
 
+    def test_a_month_whose_file_was_removed_is_asked_for(self, finished: Shop) -> None:
+        record = finished.lake.record("features", Month(2024, 3))
+        finished.pipeline.lake.files(record)[0].unlink()
+        (request,), _ = finished.tick("shop_corrections")
+        assert request.partition_key == "2024-03"
+        assert request.tags["churn/reason"].endswith("is gone (removed by hand, or by a vacuum).")
+        finished.make("2024-03", stages=["features"])
+        assert finished.months("shop_corrections") == []
+
     def test_a_corrected_month_that_nothing_reads_asks_for_nothing(self, finished: Shop) -> None:
         finished.put("monitoring", Month(2024, 2), 99)
         assert finished.months("shop_corrections") == []

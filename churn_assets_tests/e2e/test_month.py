@@ -199,6 +199,8 @@ def test_what_was_deleted_by_hand_is_made_again(own: Installation) -> None:
     record = pipeline.lake.record("features", Month.parse("2024-05"))
     assert record is not None
     (pipeline.lake.root / "features" / record.files[0]).unlink()
+    told = own.churn("status").stdout
+    assert "stale 2024-05: features: " in told and "is gone (removed by hand" in " ".join(told.split())
     (result,) = own.run(["2024-05"])
     assert result.success, result.problems
     assert own.exported("2024-05") == exported

@@ -380,7 +380,7 @@ def test_a_damaged_history_is_named(lake: Lake) -> None:
 def test_a_lost_file_is_named_with_its_remedy(lake: Lake) -> None:
     record = lake.write("validated_data", JAN, rows(1), COMMIT)
     (lake.root / "validated_data" / record.files[0]).unlink()
-    with pytest.raises(LakeError, match=r"expected .*\.parquet, found no such file.*--force") as error:
+    with pytest.raises(LakeError, match=r"expected .*\.parquet, found no such file.*Run `churn backfill") as error:
         lake.scan(window(JAN))
     assert record.files[0] in str(error.value)
 
