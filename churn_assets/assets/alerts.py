@@ -17,7 +17,7 @@ from churn_assets.assets.freshness import due, late, remedy
 from churn_assets.assets.jobs import PIPELINE_TAG
 from churn_assets.assets.model import STANDS
 from churn_assets.errors import ChurnAssetsError
-from churn_assets.monitoring.retraining import OF_OUTCOMES
+from churn_assets.monitoring.retraining import TOLD
 from churn_assets.months import Month
 from churn_assets.orders import retrain_command
 from churn_assets.pipeline import Pipeline
@@ -284,7 +284,7 @@ def _fallen_quality(
     pipeline: Pipeline, instance: dg.DagsterInstance, now: datetime, known: Sequence[Alert]
 ) -> Iterator[Alert]:
     found = newest(pipeline)
-    told = [e.words for e in found.evidence if e.violated and e.rule in OF_OUTCOMES] if found else []
+    told = [e.words for e in found.evidence if e.violated and e.rule in TOLD] if found else []
     if found and told:
         yield Alert(
             "quality_fell", found.month, f"{found.month}: predictions were worse than promised",

@@ -30,6 +30,8 @@ Outcome = Literal["keep", "retrain", "wait", "mend_data"]
 Rule = Literal["auc", "floor", "calibration", "rate", "jump", "drift", "age", "data"]
 OF_OUTCOMES: tuple[Rule, ...] = ("auc", "floor", "calibration", "rate")
 """Rules about predictions whose outcome is known."""
+TOLD: tuple[Rule, ...] = (*OF_OUTCOMES, "jump")
+"""Rules by which predictions turned out worse than people should go on without knowing."""
 COUNTED: tuple[Rule, ...] = (*OF_OUTCOMES, "drift")
 """Rules that have to be violated in several months."""
 

@@ -17,6 +17,7 @@ from churn_assets.assets.stage import Work
 from churn_assets.definitions import defs
 from churn_assets.errors import SourceError
 from churn_assets.learning.promotion import PromotionDecision, as_row
+from churn_assets.monitoring.retraining import Evidence, RetrainDecision
 from churn_assets.months import Month
 from churn_assets.pipeline import Pipeline
 from churn_assets.settings import Settings
@@ -226,6 +227,22 @@ class TestState:
         assert alert.link == "/assets/shop/model?partition=2024-01"
         self.decide(pipeline, Month(2024, 1), "margin")
         assert looks.both() == []
+
+    @pytest.mark.parametrize(("rule", "told"), [("rate", True), ("jump", True), ("drift", False), ("age", False)])
+    def test_predictions_that_came_out_wrong_are_told_in_the_newest_month(
+        self, rule: Any, told: bool, looks: Looks
+    ) -> None:
+        pipeline = looks.pipeline
+        for month, violated in ((Month(2024, 1), True), (Month(2024, 2), False)):
+            evidence = Evidence(rule, 1.6, 1.3, violated, "m1", "1.6 times as many left as it had predicted")
+            decision = RetrainDecision(str(month), "keep", "The champion stays for now.", (evidence,), "m1")
+            pipeline.lake.write(
+                "monitoring", month, pl.DataFrame({"a": [1]}), Commit(""), facts={"retrain": decision.as_dict()}
+            )
+            found = looks.both()
+            assert [alert.kind for alert in found] == (["quality_fell"] if told and violated else [])
+            if found:
+                assert "Now that it is known who left: 1.6 times as many left" in found[0].text
 
     def test_refused_files_are_told_until_they_are_gone(self, looks: Looks) -> None:
         folder = looks.pipeline.data / "incoming"
