@@ -72,12 +72,15 @@ def _contacts(of: Recorded) -> Tile:
 
 
 def _who_left(of: Recorded) -> str:
+    rate = of.figure("realised_rate")
     if of.leavers is not None and of.leavers[1]:
         left, customers = of.leavers
         told = f"{number(left)} of {number(customers)} customers left ({percent(left / customers)})"
         # What was predicted is about more months than this one where the horizon is longer.
-        return f"{told}{_against_predicted(of) if of.pipeline.calendar.horizon == 1 else ''}."
-    if rate := of.figure("realised_rate"):
+        if rate and of.pipeline.calendar.horizon == 1:
+            told += f"; of those who had been scored, {percent(rate['value'])} did{_against_predicted(of)}"
+        return f"{told}."
+    if rate:
         return (
             f"{percent(rate['value'])} of the customers of {month_name(rate['subject'])} left{_against_predicted(of)}."
         )

@@ -46,8 +46,13 @@ def test_a_month_that_was_run_has_a_report_and_it_says_what_the_lake_says(finish
                      f"{listed.facts['held_out']:,} held out", decision_of(pipeline, LAST)["challenger"],
                      "May 2024", "AUC"):  # fmt: skip
         assert expected in page
-    rows = pipeline.lake.scan_record(record).select("churned").collect()
+    rows = pipeline.lake.scan_record(record).select("customer_id", "churned").collect()
     assert f"{rows['churned'].sum():,} of {record.rows:,} customers left" in page
+    scored = pipeline.lake.record("predictions", LAST - 1)
+    assert scored is not None
+    scores = pipeline.lake.scan_record(scored).select("customer_id").collect()
+    left = rows.filter("churned").join(scores, on="customer_id", how="semi").height
+    assert f"of those who had been scored, {left / len(scores):.1%} did" in page
     assert re.findall(r'<section id="(\w+)" aria', page) == [*SECTIONS, "words"]
 
 
