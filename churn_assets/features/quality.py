@@ -139,7 +139,8 @@ def drift(now: pl.DataFrame, before: pl.DataFrame | None, features: Sequence[str
     )  # fmt: skip
     reason = (
         f"Distributed otherwise than in the month before (PSI): {told}. A unit, a code or a default has changed at the "
-        "source, or the customers have. If that is right there is nothing to do: the next month is compared with this."
+        "source, or the customers have. If that is right, let it pass (`feature_checks: {drift: warn}`): the next "
+        "month is compared with this."
         if told
         else f"All {len(table)} features are distributed as in the month before."
     )
