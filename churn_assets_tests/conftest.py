@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Prepare = Callable[[str, Make], Installation]
 
 MONTHS = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
+
+SETTINGS = ("CHURN_DATA", "CHURN_DEFS", "DAGSTER_HOME", "MLFLOW_TRACKING_URI")
 
 MEMORY, SPACE = Path("/dev/shm"), 6 * 2**30
 """A disk in memory, and the bytes that must be free there: a run of all tests leaves up to two gigabytes."""
@@ -68,6 +70,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
         return None
     config.option.loadscopereorder = False
     return ByFileOrCluster(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _environment_stays() -> Iterator[None]:
+    """A test that leaves a setting behind fails, and not the one that comes next in its process."""
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    yield
+    assert {name: os.environ.get(name) for name in SETTINGS} == before
 
 
 @pytest.fixture(scope="session")
