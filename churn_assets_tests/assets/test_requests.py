@@ -68,7 +68,7 @@ class Shop:
             for stage in stages:
                 self.put(stage, month, value or month.number)
 
-    def put(self, stage: str, month: Month, value: int) -> None:
+    def put(self, stage: str, month: Month, value: int, run: str = "") -> None:
         inputs = (
             {f"source {month}": self.pipeline.source.identity(month) or "known by reading it"}
             if stage == "raw_data"
@@ -78,7 +78,7 @@ class Shop:
         rows = pl.DataFrame({"x": [value]})
         for table in [*BESIDE.get(stage, []), stage]:
             facts = {"champion": "m1"} if table == "promotions" else {}
-            self.lake.write(table, month, rows, Commit(fingerprint(inputs, code), inputs, code), facts=facts)
+            self.lake.write(table, month, rows, Commit(fingerprint(inputs, code), inputs, code, run), facts=facts)
 
     def tick(self, name: str, at: datetime | None = None) -> tuple[list[dg.RunRequest], str]:
         """What a schedule or a sensor answers."""
@@ -272,14 +272,15 @@ class TestCorrections:
         assert all(told.startswith(f"validated_data 2024-02 became version {version}") for told in reasons(found))
         assert all(dg.AssetKey(["shop", "raw_data"]) not in r.asset_selection for r in found)
 
-    def test_a_month_whose_file_was_removed_is_asked_for(self, finished: Shop) -> None:
-        record = finished.lake.record("features", Month(2024, 3))
-        finished.pipeline.lake.files(record)[0].unlink()
-        (request,), _ = finished.tick("shop_corrections")
-        assert request.partition_key == "2024-03"
-        assert request.tags["churn/reason"].endswith("is gone (removed by hand, or by a vacuum).")
-        finished.make("2024-03", stages=["features"])
-        assert finished.months("shop_corrections") == []
+    def test_a_month_whose_file_was_removed_is_asked_for_each_time(self, finished: Shop) -> None:
+        for loss in range(requests.ATTEMPTS + 1):
+            finished.lake.files(finished.lake.record("features", Month(2024, 3)))[0].unlink()
+            (request,), _ = finished.tick("shop_corrections")
+            assert request.partition_key == "2024-03"
+            assert request.tags["churn/reason"].endswith("is gone (removed by hand, or by a vacuum).")
+            finished.note(request, dg.DagsterRunStatus.SUCCESS)
+            finished.put("features", Month(2024, 3), 3, run=f"run {loss}")
+            assert finished.months("shop_corrections") == []
 
     def test_a_corrected_month_that_nothing_reads_asks_for_nothing(self, finished: Shop) -> None:
         finished.put("monitoring", Month(2024, 2), 99)
