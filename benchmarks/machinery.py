@@ -53,7 +53,8 @@ def loop(installation: Installation, months: list[Month]) -> None:
     import dagster as dg
 
     from churn_assets import usage
-    from churn_assets.assets.stage import Work, _write
+    from churn_assets.assets.stage import Work
+    from churn_assets.assets.steps import write
     from churn_assets.assets.tracking import tracking_resource
 
     pipeline = installation.pipeline()
@@ -69,7 +70,7 @@ def loop(installation: Installation, months: list[Month]) -> None:
                 made = stage.make(work)
                 if made.effect:
                     made.effect()
-                _write(stage, work, made, inputs, used())
+                write(stage, work, made, inputs, used())
 
 
 def timed(command: list[str], installation: Installation) -> Took:

@@ -16,7 +16,8 @@ from churn_assets.assets.options import OFFERED, OPTIONS
 from churn_assets.assets.retraining import retrain_schedule, retraining_sensor
 from churn_assets.assets.schedules import monthly_schedule, up_to_date_schedule
 from churn_assets.assets.sensors import corrections_sensor, incoming_sensor, labels_matured_sensor, source_sensor
-from churn_assets.assets.stage import Stage, build_asset, tracker_key
+from churn_assets.assets.stage import Stage
+from churn_assets.assets.steps import build_asset, tracker_key
 from churn_assets.assets.tracking import tracking_resource
 from churn_assets.assets.up_to_date import up_to_date_check
 from churn_assets.pipeline import Pipeline

@@ -18,7 +18,8 @@ from dagster._core.utils import make_new_run_id
 
 from churn_assets.assets import ALL
 from churn_assets.assets.options import RunOptions, run_config
-from churn_assets.assets.stage import LISTENER, OUTCOME_TAG, Listener
+from churn_assets.assets.stage import LISTENER, Listener
+from churn_assets.assets.steps import OUTCOME_TAG
 from churn_assets.errors import MissingMonth
 from churn_assets.instance import UNENDED, heal, month_of, problems
 from churn_assets.launcher import PROCESS_TAG, worker_is_gone

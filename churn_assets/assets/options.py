@@ -12,6 +12,7 @@ from churn_assets.errors import SpecError
 from churn_assets.months import STAGES
 from churn_assets.spec import CandidateSpec, PipelineSpec, TuningSpec
 from churn_assets.spec.base import nearest
+from churn_assets.store.lake import MonthRecord
 
 OPTIONS = "run_options"
 """The name under which they stand in the launchpad."""
@@ -93,6 +94,12 @@ class RunOptions(dg.ConfigurableResource[Any]):
 
 OFFERED = RunOptions.configure_at_launch()
 """What the launchpad offers: one object, since a run may make months of several pipelines."""
+
+
+def chosen_options(record: MonthRecord) -> Mapping[str, Any]:
+    """The options that a month was made with, as far as they change its result."""
+    chosen: Mapping[str, Any] = record.facts.get("options", {})
+    return chosen
 
 
 def run_config(options: RunOptions) -> dict[str, Any]:
