@@ -16,7 +16,7 @@ from typing import Any, Literal
 import dagster as dg
 from dagster._core.utils import make_new_run_id
 
-from churn_assets.assets import ALL
+from churn_assets.assets import ALL, outcomes
 from churn_assets.assets.options import RunOptions, run_config
 from churn_assets.assets.stage import LISTENER, Listener
 from churn_assets.assets.steps import OUTCOME_TAG
@@ -166,10 +166,10 @@ class _Runner:
         try:
             result = self._execute(month, run_id)
         except KeyboardInterrupt:
-            run = self.instance.get_run_by_id(run_id)
-            if run and not run.is_finished:
-                self.instance.report_run_canceled(run, "Stopped in the terminal that had begun it.")
+            self._cancel(run_id)
             return MonthRun(month, run_id, "stopped", seconds=time.perf_counter() - begun)
+        if self.stopped():
+            self._cancel(run_id)
         outcome = _outcome(self.instance, run_id)
         return MonthRun(
             month, run_id, outcome,
@@ -178,6 +178,12 @@ class _Runner:
             reason=_reason(result),
             lacked=any(map(_lacked, result.all_events)),
         )  # fmt: skip
+
+    def _cancel(self, run_id: str) -> None:
+        """Marks a run that was stopped as canceled: between two steps, Dagster takes that for its death."""
+        run = self.instance.get_run_by_id(run_id)
+        if run and (not run.is_finished or outcomes.outcome(self.instance, run) == "died"):
+            self.instance.report_run_canceled(run, "Stopped in the terminal that had begun it.")
 
     def _execute(self, month: Month, run_id: str) -> dg.ExecuteInProcessResult:
         name = self.pipeline.name

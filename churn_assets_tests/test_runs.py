@@ -1,7 +1,9 @@
-"""Months that lack an earlier one while others are at work on it."""
+"""Months that lack an earlier one while others are at work on it, and months that are stopped."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,3 +84,26 @@ def test_a_month_that_lacks_one_fails_once_where_nobody_makes_that(own: Installa
         said = failures(instance, pipeline)[MAY]
     assert outcomes == ["failed"]
     assert "needs features 2024-04, which isn't there: run `churn backfill --missing`." in said
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["STEP_START", "STEP_SUCCESS", "ASSET_MATERIALIZATION"])
+def test_a_run_is_canceled_wherever_in_dagster_it_is_stopped(
+    own: Installation, monkeypatch: pytest.MonkeyPatch, moment: str, how: signal.Signals
+) -> None:
+    told: list[str] = []
+    with own.instance() as instance:
+        store = instance.event_log_storage.store_event
+
+        def stopping(event: dg.EventLogEntry) -> None:
+            store(event)
+            if event.dagster_event and event.dagster_event.event_type_value == moment and "sent" not in told:
+                told.append("sent")
+                os.kill(os.getpid(), how)
+
+        monkeypatch.setattr(instance.event_log_storage, "store_event", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run_months(instance, defs(), own.pipeline(), [MAY], on_month=lambda result: told.append(result.outcome))
+        (run,) = instance.get_runs(limit=1)
+        assert (told, run.status) == (["sent", "stopped"], dg.DagsterRunStatus.CANCELED)
+        assert MAY not in failures(instance, own.pipeline())

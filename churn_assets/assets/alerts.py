@@ -95,7 +95,7 @@ def _result(context: dg.SensorEvaluationContext, report: Report, cursor: str | N
 def _failed_since(
     instance: dg.DagsterInstance, cursor: str | None, now: datetime
 ) -> tuple[str | None, list[dg.DagsterRun]]:
-    """The runs that failed after ``cursor``, the oldest first, and the cursor behind them."""
+    """The runs that failed after ``cursor``, and weren't stopped, the oldest first, and the cursor behind them."""
     records = instance.fetch_run_status_changes(
         dg.RunStatusChangeRecordsFilter(
             event_type=dg.DagsterEventType.RUN_FAILURE,
@@ -108,7 +108,8 @@ def _failed_since(
     if not records:
         return cursor, []
     ids = list(dict.fromkeys(record.event_log_entry.run_id for record in records))
-    by_id = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))}
+    failed = dg.RunsFilter(run_ids=ids, statuses=[dg.DagsterRunStatus.FAILURE])
+    by_id = {run.run_id: run for run in instance.get_runs(failed)}
     return str(records[-1].storage_id), [by_id[run_id] for run_id in ids if run_id in by_id]
 
 

@@ -94,7 +94,7 @@ def build_asset(stage: Stage, pipeline: Pipeline, months: dg.PartitionsDefinitio
             getattr(context.resources, OPTIONS), attempt=context.retry_number + 1,
         )  # fmt: skip
         _sign(context)
-        with _interruptible(context), _patient(), _turn(work):
+        with _patient(), _turn(work):
             _tell(stage, work, "begins")
             skipped = yield from _run(stage, work)
         _mark(context, "unchanged" if skipped else "made")
@@ -237,17 +237,6 @@ def _say(work: Work, what: str) -> None:
     work.log.info(f"{work.stage} {work.month} {what}.")
     if listener := LISTENER.get():
         listener(work.stage, work.month, what)
-
-
-@contextmanager
-def _interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Lets a run that is stopped in its terminal end as canceled: nothing failed."""
-    try:
-        yield
-    except dg.DagsterExecutionInterruptedError:
-        if LISTENER.get():
-            context.instance.report_run_canceling(context.run, "Stopped in the terminal that had begun it.")
-        raise
 
 
 def _mark(context: dg.AssetExecutionContext, outcome: str) -> None:
